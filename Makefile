@@ -1,0 +1,96 @@
+# How people build, test and try cxstream; `make` alone lists what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+.PHONY: help
+help: ## List the targets
+	@echo "cxstream: make TARGET"
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
+		printf '%-14s %s\n' "$$target" "$$what"; done
+
+.PHONY: demo
+demo: .venv/.demo ## Try it: broker, traffic, worker and live page in one command (Python and PyPI only; ARGS="...")
+	@$(BIN)/cxstream demo $(ARGS)
+
+.PHONY: test
+test: .venv/.dev ## Check everything: style, types, layers, then all tests against real Kafka and Prometheus
+	@scripts/install-system-packages || echo "make test: going on without; the end of the run lists what was left out" >&2
+	@$(MAKE) lint types layers
+	@echo "== tests: unit, property, contract, golden, simulation, integration, e2e"
+	@$(BIN)/python -m pytest tests $(ARGS)
+
+.PHONY: test-fast
+test-fast: .venv/.dev ## Run the tests that need no Kafka and little time
+	@$(BIN)/python -m pytest tests -m "not kafka and not slow" $(ARGS)
+
+.PHONY: lint
+lint: .venv/.dev ## Check style and format (ruff)
+	@echo "== lint"
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet || { echo "make lint: run make format" >&2; exit 1; }
+
+.PHONY: types
+types: .venv/.dev ## Check types (mypy, strict)
+	@echo "== types"
+	@$(BIN)/mypy
+
+.PHONY: layers
+layers: .venv/.dev ## Check that imports go straight down (import-linter)
+	@echo "== layers"
+	@$(BIN)/lint-imports --no-logo 2>&1 || { echo "make layers: see [tool.importlinter] in pyproject.toml" >&2; exit 1; }
+
+.PHONY: format
+format: .venv/.dev ## Format the code and mend what can be mended by itself
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+.PHONY: render
+render: .venv/.dev ## Generate rules, dashboards, inventories and reference pages from the catalogue
+	@$(BIN)/cxstream render
+
+.PHONY: kafka
+kafka: ## Fetch Apache Kafka for the tests into .cache (Java 17 and Maven)
+	@scripts/fetch-kafka
+
+.PHONY: lock
+lock: .venv/.dev ## Pin all dependencies anew, with hashes
+	@$(COMPILE) pyproject.toml --output-file requirements/runtime.lock $(ARGS)
+	@$(COMPILE) pyproject.toml --extra demo --extra dev --group build -c requirements/runtime.lock \
+		--output-file requirements/dev.lock $(ARGS)
+	@$(COMPILE) pyproject.toml --extra demo --group build -c requirements/dev.lock --output-file requirements/demo.lock
+
+.PHONY: clean
+clean: ## Remove what the targets above made
+	@rm -rf .venv .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One .venv; each stamp tells which lock is in it. dev.lock holds all that demo.lock holds, in the same versions.
+
+.venv/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "make: cxstream needs Python 3.11 or later; say which with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "make: $(PYTHON) cannot make a virtual environment (Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+.venv/.demo: requirements/demo.lock pyproject.toml | .venv/pyvenv.cfg
+	@[[ -e .venv/.dev && ! requirements/dev.lock -nt .venv/.dev ]] || { echo "== install: demo"; \
+		$(PIP) install --require-hashes -r $<; }
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.lock pyproject.toml | .venv/pyvenv.cfg
+	@echo "== install: demo and development"
+	@$(PIP) install --require-hashes -r $<
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@

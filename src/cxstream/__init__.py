@@ -1,0 +1,1 @@
+"""Live vital signs of how customers are treated when something breaks."""
