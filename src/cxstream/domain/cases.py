@@ -1,0 +1,98 @@
+"""A case is a set of facts, its own and those relayed to it; taking one in is idempotent and commutative."""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import Literal
+
+import msgspec
+
+from cxstream.domain.effective import delivery_order
+from cxstream.domain.facts import Fact
+from cxstream.domain.instant import NEVER_MS
+from cxstream.domain.verdict import Verdict
+
+Reception = Literal["applied", "duplicate", "conflict", "refused"]
+"""How a case takes a fact: new, known already, known with another content, or refused as the case is closed."""
+
+Closing = Literal["erased", "overflow"]
+"""Why a case takes no more facts: erased (rule 10), or more facts than a case may have."""
+
+
+class Segment(msgspec.Struct, frozen=True, array_like=True):
+    """The segment a case is counted under, as its opening states it; `unknown` where it does not."""
+
+    priority: str = "unknown"
+    region: str = "unknown"
+    product: str = "unknown"
+    tier: str = "unknown"
+    provider: str = "unknown"
+
+
+class Case(msgspec.Struct, array_like=True):
+    """The record of one case: the only durable state.
+
+    The facts decide every verdict. The rest is what was published of it, so that a restart neither repeats nor hides a
+    transition: the verdicts, the segment they were counted under, and the clock reading they were judged at.
+    """
+
+    case_id: str
+    facts: list[Fact] = []
+    """Its own facts, in delivery order, one per event id."""
+    relayed: dict[str, list[Fact]] = {}
+    """Facts of other cases by case id, each list in delivery order (rule 9)."""
+    crowded_since_ms: int | None = None
+    """Delivery time since which its asset is known to have too many cases to tell a repeat."""
+    closed: Closing | None = None
+    """Why it holds no facts and takes none."""
+    verdicts: list[Verdict] = []
+    """Last published verdict of every unit and sign, ordered by sign and unit."""
+    segment: Segment = Segment()
+    judged_ms: int = 0
+    """Clock reading of the last judgement that changed the record."""
+    deadline_ms: int = NEVER_MS
+    """The first instant at which the clock alone may change a verdict."""
+
+    def advance(self, fact: Fact, origin: str | None = None) -> tuple[Case, Reception]:
+        """Return the case with a fact taken in, and how: the very same Case if it changes nothing (rules 1, 2 and 10).
+
+        `origin` is the case the fact belongs to, if not this one.
+        """
+        if self.closed is not None:
+            return self, "refused"
+        known = self.facts if origin is None else self.relayed.get(origin, [])
+        kept, reception = with_fact(known, fact)
+        if kept is known:
+            return self, reception
+        if origin is None:
+            return msgspec.structs.replace(self, facts=kept), reception
+        return msgspec.structs.replace(self, relayed={**self.relayed, origin: kept}), reception
+
+    def crowd(self, since_ms: int) -> Case:
+        """Return the case knowing that its asset is crowded since this delivery time; the earliest is kept."""
+        if self.crowded_since_ms is not None and self.crowded_since_ms <= since_ms:
+            return self
+        return msgspec.structs.replace(self, crowded_since_ms=since_ms)
+
+
+def with_fact(known: list[Fact], fact: Fact) -> tuple[list[Fact], Reception]:
+    """Return a case's facts with one more, and how it was taken.
+
+    Of copies of one event id the one with the smallest (delivery, payload) is kept (rule 1); the very same list comes
+    back if that is the one already there.
+    """
+    index = next((i for i, other in enumerate(known) if other.event_id == fact.event_id), None)
+    if index is None:
+        kept = list(known)
+        insort(kept, fact, key=delivery_order)
+        return kept, "applied"
+    other = known[index]
+    if other == fact:
+        return known, "duplicate"
+    ours, theirs = other.payload(), fact.payload()
+    reception: Reception = "duplicate" if ours == theirs else "conflict"
+    if (other.delivered_ms, ours) <= (fact.delivered_ms, theirs):
+        return known, reception
+    kept = known[:index] + known[index + 1 :]
+    insort(kept, fact, key=delivery_order)
+    return kept, reception

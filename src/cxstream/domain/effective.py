@@ -1,0 +1,45 @@
+"""Effective facts: what a set of facts says once its corrections and voids are applied (rule 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cxstream.domain.facts import Fact
+from cxstream.domain.vocabulary import TIE_ORDER
+
+_TIE_RANK = {name: rank for rank, name in enumerate(TIE_ORDER)}
+_META = ("corrected", "voided")
+
+
+def delivery_order(fact: Fact) -> tuple[int, str]:
+    """Sort key of folding: delivery time, then event id (rule 3)."""
+    return fact.delivered_ms, fact.event_id
+
+
+def world_order(fact: Fact) -> tuple[int, int, str]:
+    """Sort key of what happened: event time, then type, then event id (rule 5)."""
+    return fact.at_ms, _TIE_RANK.get(fact.type, len(TIE_ORDER)), fact.event_id
+
+
+def effective(facts: Sequence[Fact]) -> Iterable[Fact]:
+    """Return one case's facts with corrections applied in order of delivery and voided facts removed (rule 5).
+
+    `facts` come in delivery order; the corrections and voids themselves are not returned. A correction works on its
+    target wherever that stands, so both may be delivered before it. Voiding a correction or a void takes nothing back:
+    a wrong correction is mended by another correction.
+    """
+    for fact in facts:
+        if fact.type in _META:
+            break
+    else:
+        return facts
+    current = {fact.event_id: fact for fact in facts}
+    for fact in facts:
+        if fact.type == "corrected":
+            correction = current[fact.event_id]
+            target = current.get(correction.target)
+            changes = correction.fields.get("set")
+            if target is not None and isinstance(changes, dict):
+                current[target.event_id] = target.corrected_by(changes)
+    voided = {current[fact.event_id].target for fact in facts if fact.type == "voided"}
+    return [fact for fact in current.values() if fact.type not in _META and fact.event_id not in voided]

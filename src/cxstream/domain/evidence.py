@@ -1,0 +1,141 @@
+"""What a judge is shown: the effective facts that count for a unit, arranged in the field's own terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from cxstream.domain.effective import world_order
+from cxstream.domain.facts import Fact
+from cxstream.domain.policy import Policy
+from cxstream.domain.visits import Visit
+from cxstream.domain.vocabulary import ADMINISTRATIVE_REOPENS, NEVER_EXISTED
+
+
+class OtherCase(NamedTuple):
+    """Another case as this one knows it: by the identity facts relayed to it (rule 9)."""
+
+    case_id: str
+    opened: Fact | None
+    cancelled: bool
+    merged: bool
+    absorbed: bool
+    """Merged into this case, directly or through others."""
+
+
+class Evidence:
+    """Effective facts in event-time order, with the views the rules speak of.
+
+    `tickets` are the case's own ticket facts; `dispatches` and `lines` may include those of absorbed cases.
+    """
+
+    def __init__(
+        self,
+        facts: Iterable[Fact],
+        *,
+        merges_in_force: frozenset[str] = frozenset(),
+        others: Sequence[OtherCase] = (),
+        crowded: bool = False,
+        last_delivery_ms: int | None = None,
+        visit_ids: frozenset[str] = frozenset(),
+        commitment_ids: frozenset[str] = frozenset(),
+    ) -> None:
+        self.facts = sorted(facts, key=world_order)
+        self.others = others
+        self.crowded = crowded
+        """The asset has so many cases that a repeat cannot be told from a neighbour."""
+        self.last_delivery_ms = last_delivery_ms
+        """Delivery time of the last counted fact; None before the case's own first one."""
+        self.visit_ids = visit_ids
+        """Visits that a counted fact named, effective or not (rule 3)."""
+        self.commitment_ids = commitment_ids
+        self._merges_in_force = merges_in_force
+        self._by_type: dict[tuple[str, str], list[Fact]] = {}
+        for fact in self.facts:
+            self._by_type.setdefault((fact.topic, fact.type), []).append(fact)
+
+    def of(self, topic: str, event_type: str) -> list[Fact]:
+        """Return the effective facts of one type in event-time order."""
+        return self._by_type.get((topic, event_type), [])
+
+    @cached_property
+    def opened(self) -> Fact | None:
+        """The opening of the case."""
+        opened = self.of("ticket", "opened")
+        return opened[0] if opened else None
+
+    @cached_property
+    def cancellations(self) -> list[Fact]:
+        """Cancellations of the case, as opposed to those of visits and lines."""
+        return self.of("ticket", "cancelled")
+
+    @cached_property
+    def never_existed(self) -> Fact | None:
+        """A cancellation that says the case should not count at all (rule 23)."""
+        return next((fact for fact in self.cancellations if fact.text("reason") in NEVER_EXISTED), None)
+
+    @cached_property
+    def merges(self) -> list[Fact]:
+        """Merges of this case into another that are in force (rule 9)."""
+        return [fact for fact in self.of("ticket", "merged") if fact.event_id in self._merges_in_force]
+
+    @cached_property
+    def resolutions(self) -> list[Fact]:
+        """Every `resolved` of the ticket."""
+        return self.of("ticket", "resolved")
+
+    @cached_property
+    def fault_reopens(self) -> list[Fact]:
+        """Reopens whose reason is not administrative (rule 7)."""
+        reopens = self.of("ticket", "reopened")
+        return [fact for fact in reopens if fact.text("reason") not in ADMINISTRATIVE_REOPENS]
+
+    @cached_property
+    def visits(self) -> Mapping[str, Visit]:
+        """Visits by id, of any purpose."""
+        visits: dict[str, Visit] = {}
+        for fact in self.facts:
+            visit_id = fact.fields.get("visit_id")
+            if fact.topic == "dispatch" and isinstance(visit_id, str):
+                if visit_id not in visits:
+                    visits[visit_id] = Visit(visit_id)
+                visits[visit_id].add(fact)
+        return visits
+
+    @cached_property
+    def fix_claims(self) -> list[Fact]:
+        """Everything that claims the fault is fixed, in event-time order (rule 7)."""
+        repaired = [
+            fact
+            for fact in self.of("dispatch", "completed")
+            if fact.text("outcome") == "fixed" and self._is_repair(fact)
+        ]
+        return sorted(self.resolutions + repaired, key=world_order)
+
+    def _is_repair(self, fact: Fact) -> bool:
+        visit = self.visits.get(str(fact.fields.get("visit_id")))
+        return visit is not None and visit.purpose == "repair"
+
+    def asset(self, policy: Policy) -> str | None:
+        """Return the asset of the case, None if it is not known (rule 8)."""
+        return policy.asset(self.opened.text("asset_id")) if self.opened else None
+
+    def replacements(self, policy: Policy) -> frozenset[str]:
+        """Return the assets that replaced the case's own on one of its visits (rule 9)."""
+        named = (policy.asset(fact.text("replaced_by")) for fact in self.of("dispatch", "completed"))
+        return frozenset(asset for asset in named if asset)
+
+    def repeat_cases(self, after_ms: int, until_ms: int, policy: Policy) -> list[Fact]:
+        """Return the openings of repeat cases in (after, until], earliest first (rule 13)."""
+        own_asset = self.asset(policy)
+        assets = self.replacements(policy) | ({own_asset} if own_asset else set())
+        openings = []
+        for other in self.others:
+            opened = other.opened
+            if opened is None or opened.text("kind") != "break_fix" or not after_ms < opened.at_ms <= until_ms:
+                continue
+            same_asset = policy.asset(opened.text("asset_id")) in assets
+            if other.absorbed or (same_asset and not (other.cancelled or other.merged)):
+                openings.append(opened)
+        return sorted(openings, key=world_order)

@@ -1,0 +1,208 @@
+"""Folding: which of a case's facts count for a unit, by delivery time and the unit's own seal (rule 3)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from cxstream.domain.effective import delivery_order, effective
+from cxstream.domain.evidence import Evidence, OtherCase
+from cxstream.domain.facts import Fact
+from cxstream.domain.instant import NEVER_MS
+from cxstream.domain.policy import Policy
+from cxstream.domain.units import Seal
+from cxstream.domain.vocabulary import TIME_FIELDS
+
+
+class FactStack(Protocol):
+    """The facts a unit is judged on, in delivery order, and the evidence that the first `count` of them give."""
+
+    @property
+    def delivered_ms(self) -> Sequence[int]:
+        """Delivery times, ascending."""
+
+    @property
+    def moves_seal(self) -> Sequence[bool]:
+        """Whether each fact can move a seal: those of other cases that are merely known cannot (rule 9)."""
+
+    @property
+    def earliest_ms(self) -> int:
+        """The earliest instant any of the facts names: no seal lies before it plus the late horizon."""
+
+    def evidence(self, count: int) -> Evidence:
+        """Return the evidence of the first `count` facts."""
+
+
+class Folded(NamedTuple):
+    """The evidence that counts for a unit, its seal, and the delivery of the last fact that counts, in milliseconds."""
+
+    evidence: Evidence
+    seal_ms: int
+    last_counted_ms: int
+
+
+def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy) -> Folded:
+    """Return what counts for a unit: facts delivered no later than the seal which those before them give (rule 3).
+
+    The first fact always counts. What counts is a prefix in delivery order: once a fact came too late, so did all
+    after it.
+    """
+    delivered_ms, moves_seal = stack.delivered_ms, stack.moves_seal
+    count = max(1, bisect_right(delivered_ms, stack.earliest_ms + policy.late_horizon_ms))
+    if count < len(delivered_ms):
+        seal_ms = seal(stack.evidence(count), unit_id, policy)
+        while count < len(delivered_ms) and delivered_ms[count] <= seal_ms:
+            count += 1
+            if moves_seal[count - 1] and count < len(delivered_ms):
+                seal_ms = seal(stack.evidence(count), unit_id, policy)
+    evidence = stack.evidence(count)
+    return Folded(evidence, seal(evidence, unit_id, policy), delivered_ms[count - 1])
+
+
+class OwnFacts:
+    """A case's own facts as a stack: what visits, commitments, first response and explanation are judged on."""
+
+    def __init__(self, facts: Sequence[Fact], merges_in_force: frozenset[str]) -> None:
+        self._facts = facts
+        self._merges_in_force = merges_in_force
+        self._evidence: dict[int, Evidence] = {}
+        self.delivered_ms: Sequence[int] = [fact.delivered_ms for fact in facts]
+        self.moves_seal: Sequence[bool] = [True] * len(facts)
+        self.earliest_ms = _earliest_ms(facts)
+
+    def evidence(self, count: int) -> Evidence:
+        """Return the evidence of the first `count` facts."""
+        if count not in self._evidence:
+            counted = self._facts[:count]
+            facts = effective(counted)
+            self._evidence[count] = Evidence(
+                facts,
+                merges_in_force=self._merges_in_force,
+                last_delivery_ms=counted[-1].delivered_ms,
+                visit_ids=_named(counted, facts, "visit_id", "dispatch"),
+                commitment_ids=_named(counted, facts, "commitment_id", "ticket"),
+            )
+        return self._evidence[count]
+
+
+class _Entry(NamedTuple):
+    """One fact in the delivery order of a case that also hears of others."""
+
+    delivered_ms: int
+    event_id: str
+    origin: str
+    """Case the fact belongs to; empty for the case's own."""
+    absorbed: bool
+    """A fact of an absorbed case that counts here; otherwise, of another case, an identity fact."""
+    fact: Fact | None
+    """None: the notice that the asset is crowded."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the case is judged by the fact as by its own, seal included."""
+        return self.fact is not None and (self.absorbed or not self.origin)
+
+
+IDENTITY_TYPES = frozenset({"opened", "cancelled", "merged"})
+
+
+def is_identity(fact: Fact) -> bool:
+    """Whether other cases on the asset learn of it: openings, cancellations, merges, what mends them (rule 9)."""
+    return (fact.topic == "ticket" and fact.type in IDENTITY_TYPES) or fact.type in ("corrected", "voided")
+
+
+class AllFacts:
+    """A case's own facts and those of other cases that count for its case signs, in one delivery order (rule 9)."""
+
+    def __init__(
+        self,
+        own: Sequence[Fact],
+        relayed: Mapping[str, Sequence[Fact]],
+        *,
+        own_merges: frozenset[str],
+        merges_elsewhere: Mapping[str, frozenset[str]],
+        absorbed_since_ms: Mapping[str, int],
+        crowded_since_ms: int | None,
+    ) -> None:
+        self._own_merges = own_merges
+        self._merges_elsewhere = merges_elsewhere
+        self._absorbed = absorbed_since_ms
+        entries = [_Entry(fact.delivered_ms, fact.event_id, "", absorbed=False, fact=fact) for fact in own]
+        for origin, facts in relayed.items():
+            entries += [
+                _Entry(fact.delivered_ms, fact.event_id, origin, absorbed=False, fact=fact)
+                for fact in facts
+                if is_identity(fact)
+            ]
+            since_ms = absorbed_since_ms.get(origin)
+            if since_ms is not None:
+                entries += [
+                    _Entry(max(fact.delivered_ms, since_ms), fact.event_id, origin, absorbed=True, fact=fact)
+                    for fact in facts
+                    if fact.topic != "ticket" or fact.type in ("corrected", "voided")
+                ]
+        if crowded_since_ms is not None:
+            entries.append(_Entry(crowded_since_ms, "", "", absorbed=False, fact=None))
+        entries.sort(key=lambda entry: entry[:4])
+        self._entries = entries
+        self._evidence: dict[int, Evidence] = {}
+        self.delivered_ms: Sequence[int] = [entry.delivered_ms for entry in entries]
+        self.moves_seal: Sequence[bool] = [entry.counts for entry in entries]
+        self.earliest_ms = _earliest_ms(entry.fact for entry in entries if entry.fact is not None and entry.counts)
+
+    def evidence(self, count: int) -> Evidence:
+        """Return the evidence of the first `count` facts."""
+        if count not in self._evidence:
+            self._evidence[count] = self._build(self._entries[:count])
+        return self._evidence[count]
+
+    def _build(self, entries: Sequence[_Entry]) -> Evidence:
+        groups: dict[tuple[str, bool], list[Fact]] = {}
+        last_delivery_ms: int | None = None
+        for entry in entries:
+            if entry.fact is not None:
+                groups.setdefault((entry.origin, entry.absorbed), []).append(entry.fact)
+                if entry.counts and (not entry.origin or entry.fact.topic != "ticket"):
+                    last_delivery_ms = max(last_delivery_ms or 0, entry.delivered_ms)
+        own = groups.pop(("", False), [])
+        facts = list(effective(own))
+        others = []
+        for (origin, absorbed), its_facts in groups.items():
+            if absorbed:
+                facts += [fact for fact in effective(sorted(its_facts, key=delivery_order)) if fact.topic != "ticket"]
+            else:
+                others.append(self._other(origin, its_facts, entries[-1].delivered_ms))
+        return Evidence(
+            facts,
+            merges_in_force=self._own_merges,
+            others=others,
+            crowded=any(entry.fact is None for entry in entries),
+            last_delivery_ms=last_delivery_ms if own else None,
+        )
+
+    def _other(self, case_id: str, identity: Sequence[Fact], until_ms: int) -> OtherCase:
+        known = Evidence(effective(identity), merges_in_force=self._merges_elsewhere.get(case_id, frozenset()))
+        absorbed = self._absorbed.get(case_id, NEVER_MS) <= until_ms
+        return OtherCase(case_id, known.opened, bool(known.cancellations), bool(known.merges), absorbed)
+
+
+def _earliest_ms(facts: Iterable[Fact]) -> int:
+    earliest_ms = NEVER_MS
+    for fact in facts:
+        stated = [fact.at_ms, fact.delivered_ms]
+        changes = fact.fields.get("set")
+        for fields in (fact.fields, changes if isinstance(changes, dict) else {}):
+            stated += [value for name, value in fields.items() if name in TIME_FIELDS and isinstance(value, int)]
+        earliest_ms = min(earliest_ms, *stated)
+    return earliest_ms
+
+
+def _named(counted: Iterable[Fact], facts: Iterable[Fact], name: str, topic: str) -> frozenset[str]:
+    """Return the ids under `name` that counted facts state, as delivered or as corrected."""
+    return frozenset(
+        str(fact.fields[name])
+        for group in (counted, facts)
+        for fact in group
+        if fact.topic == topic and name in fact.fields
+    )

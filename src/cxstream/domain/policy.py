@@ -1,0 +1,53 @@
+"""The policy: every constant a verdict depends on, in one typed object (vital-signs page, section 3)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits by which verdicts are judged; all durations in milliseconds. The defaults hold in the scenarios."""
+
+    repeat_window_ms: int = 30 * DAY_MS
+    """R: a fix holds if nothing breaks again in (fix, fix + R], end inclusive."""
+    late_horizon_ms: int = 72 * HOUR_MS
+    """H: how long after its last limit a unit still listens to late facts."""
+    late_grace_ms: int = 15 * MINUTE_MS
+    """Arrival up to this long after the window's end is on time, inclusive."""
+    early_tolerance_ms: int = 30 * MINUTE_MS
+    """Arrival up to this long before the window's start is on time, inclusive."""
+    provider_notice_ms: int = 24 * HOUR_MS
+    """Notice a provider owes before the start of a window it changes; exactly this much is enough."""
+    on_site_limit_ms: int = 12 * HOUR_MS
+    """A visit without completion counts as on site for at most this long."""
+    clock_skew_ms: int = 5 * MINUTE_MS
+    """An event further ahead of its own delivery is rejected."""
+    first_response_ms: dict[str, int] = msgspec.field(
+        default_factory=lambda: {"P1": HOUR_MS, "P2": 4 * HOUR_MS, "P3": 8 * HOUR_MS}
+    )
+    """Target of first_response by priority, inclusive, elapsed time."""
+    explanation_ms: int = 24 * HOUR_MS
+    """Target of explained, inclusive."""
+    silence_limit_ms: int = 24 * HOUR_MS
+    """A gap between contacts longer than this is a silence."""
+    silence_limit_by_priority_ms: dict[str, int] = msgspec.field(default_factory=lambda: {"P1": 4 * HOUR_MS})
+    """Silence limits of single priorities, before the general one."""
+    longest_pause_ms: int = 7 * DAY_MS
+    """A pause stops the silence clock for at most this long."""
+    abandonment_ms: int = 90 * DAY_MS
+    """A case nobody ends is sealed this long after its last delivery."""
+    placeholder_assets: frozenset[str] = frozenset({"?", "-", "N/A", "n/a", "none", "None", "unknown", "UNKNOWN"})
+    """Asset ids that mean "not known"; they are read as null (rule 8)."""
+    merge_hops: int = 8
+    """Merges are followed this many hops (rule 9)."""
+    crowded_asset_cases: int = 50
+    """More openings than this on one asset within R + H: a placeholder or a shared id; repeats are not knowable."""
+
+    facts_per_case: int = 2000
+    """A case with more facts than this is excluded as a whole, so that no order decides which are kept."""
+
+    def asset(self, asset_id: str | None) -> str | None:
+        """Return the asset, None where it is missing or a configured placeholder (rule 8)."""
+        return None if not asset_id or asset_id in self.placeholder_assets else asset_id

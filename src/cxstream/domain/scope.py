@@ -1,0 +1,30 @@
+"""Scope: which units count at all (rule 23)."""
+
+from __future__ import annotations
+
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.units import Unit
+from cxstream.domain.verdict import Judgement
+
+
+def out_of_scope(evidence: Evidence, unit: Unit, *, needs_opening: bool) -> Judgement | None:
+    """Return why a unit is not judged, None if it is (rule 23).
+
+    Cases that never existed are excluded everywhere; merged cases and cases of another kind than break_fix from case
+    signs; a case sign without an opening waits for it.
+    """
+    mistake = evidence.never_existed
+    if mistake is not None:
+        return Judgement("excluded", str(mistake.text("reason")), mistake.at_ms, (mistake.event_id,))
+    if unit.kind != "case":
+        return None
+    if evidence.merges:
+        merge = evidence.merges[0]
+        return Judgement("excluded", "merged", merge.at_ms, (merge.event_id,))
+    opened = evidence.opened
+    if opened is None:
+        return Judgement("pending", "not_opened") if needs_opening else None
+    kind = opened.text("kind")
+    if kind != "break_fix":
+        return Judgement("excluded", str(kind), opened.at_ms, (opened.event_id,))
+    return None

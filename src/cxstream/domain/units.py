@@ -1,0 +1,70 @@
+"""The units a sign judges and when each is sealed (rule 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.instant import NEVER_MS
+from cxstream.domain.policy import Policy
+from cxstream.domain.visits import attempt_state, first_attempt
+
+Seal = Callable[[Evidence, str, Policy], int]
+"""Gives the seal of a unit, in milliseconds, from evidence alone: without a clock it is always the same."""
+
+
+class Unit(NamedTuple):
+    """What a sign is judged on: a kind of unit, whether facts of other cases count for it, and its seal."""
+
+    kind: Literal["case", "visit", "commitment"]
+    relayed: bool
+    seal: Seal
+
+
+def case_seal(evidence: Evidence, _unit_id: str, policy: Policy) -> int:
+    """Seal of the case signs: the fix and its repeat window, else cancellation or merge, else abandonment (rule 4)."""
+    return _case_seal(evidence, policy, merges=True)
+
+
+def case_seal_merges_apart(evidence: Evidence, _unit_id: str, policy: Policy) -> int:
+    """Seal "as the case, merges apart": what a unit without a limit of its own waits for (rule 4)."""
+    return _case_seal(evidence, policy, merges=False)
+
+
+def visit_seal(evidence: Evidence, unit_id: str, policy: Policy) -> int:
+    """Seal of the visit signs: the last limit the visit gave us, plus the late horizon (rule 4)."""
+    visit = evidence.visits.get(unit_id)
+    if visit is None:
+        return case_seal_merges_apart(evidence, unit_id, policy)
+    limits_ms = [fact.at_ms for fact in (*visit.arrivals[-1:], *visit.completions[-1:])]
+    for window in visit.windows[-1:]:
+        end_ms = window.instant_ms("window_end")
+        limits_ms += [] if end_ms is None else [end_ms + policy.late_grace_ms]
+    if not limits_ms:
+        limits_ms = [fact.at_ms for fact in visit.changes if fact.type == "cancelled"]
+    if not limits_ms:
+        return case_seal_merges_apart(evidence, unit_id, policy)
+    return max(limits_ms) + policy.late_horizon_ms
+
+
+def _case_seal(evidence: Evidence, policy: Policy, *, merges: bool) -> int:
+    if evidence.last_delivery_ms is None:
+        return NEVER_MS
+    claims = evidence.fix_claims
+    if claims:
+        fixed_ms = claims[0].at_ms
+        attempt = first_attempt(evidence.visits.values(), policy)
+        if attempt is not None:
+            state = attempt_state(attempt, evidence.resolutions, NEVER_MS, policy)
+            if state.state == "fixed":
+                fixed_ms = max(fixed_ms, state.fixed_ms)
+        return fixed_ms + policy.repeat_window_ms + policy.late_horizon_ms
+    ends = evidence.cancellations[:1] + (evidence.merges[:1] if merges else [])
+    if ends:
+        return min(fact.at_ms for fact in ends) + policy.late_horizon_ms
+    return evidence.last_delivery_ms + policy.abandonment_ms
+
+
+CASE = Unit("case", relayed=True, seal=case_seal)
+VISIT = Unit("visit", relayed=False, seal=visit_seal)

@@ -1,0 +1,49 @@
+"""What a judge returns and what is published of it (vital-signs page, section 2)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from cxstream.domain.instant import NEVER_MS
+
+Outcome = Literal["pending", "hit", "miss", "excluded"]
+VerdictName = Literal["pending", "provisional_hit", "final_hit", "miss", "excluded"]
+
+
+class Judgement(NamedTuple):
+    """What one sign says of one unit at one clock reading, before its seal is considered."""
+
+    outcome: Outcome
+    reason: str
+    anchor_ms: int | None = None
+    """The instant a decided unit is counted at; None: the unit's own beginning."""
+    evidence: tuple[str, ...] = ()
+    """Event ids the outcome rests on, in event-time order."""
+    wakes_ms: int = NEVER_MS
+    """The first instant at which the clock alone may change the outcome."""
+    silent_topic: str | None = None
+    """The topic whose silence is the evidence of a miss (rule 6); None where an event proves it."""
+
+
+class Verdict(msgspec.Struct, frozen=True, array_like=True):
+    """The verdict of one sign on one unit, as kept in the case record and published."""
+
+    sign: str
+    unit: str
+    verdict: VerdictName
+    reason: str
+    anchor_ms: int
+    seal_ms: int
+    sealed: bool = False
+    """Nothing can change it any more."""
+    sequence: int = 0
+    """How many published verdicts of this unit and sign came before."""
+    retracted: bool = False
+    """A decided verdict of this unit and sign was once taken back."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the unit is in the denominator."""
+        return self.verdict in ("provisional_hit", "final_hit", "miss")

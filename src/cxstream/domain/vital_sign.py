@@ -1,0 +1,37 @@
+"""What a vital sign is: a question a customer asks, the unit it is asked of, and the pure function that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.policy import Policy
+from cxstream.domain.units import Unit
+from cxstream.domain.verdict import Judgement
+
+Judge = Callable[[Evidence, str, int, Policy], Judgement]
+"""(evidence, unit id, clock in ms, policy) -> judgement. Pure; the clock never passes the unit's seal."""
+
+
+class VitalSign(NamedTuple):
+    """One entry of the catalogue. Everything published, ruled, drawn and documented about a sign derives from it."""
+
+    name: str
+    title: str
+    question: str
+    """In a customer's words."""
+    numerator: str
+    denominator: str
+    unit: Unit
+    judge: Judge
+    topics: tuple[str, ...]
+    """Source topics its evidence comes from: if one of them is dead, the figure is not to be trusted."""
+    objective: float
+    """The share of decided units that should be hits, unless the policy says otherwise."""
+    known: str
+    """When a verdict is known, and until when it can change."""
+    needs_opening: bool = True
+    """A case sign that stays pending until the opening of the case is known (rule 23)."""
+    lower_is_better: str = ""
+    """Name of the published complement (1 - hit ratio), where the field reads the sign that way round."""
