@@ -1,0 +1,23 @@
+"""The catalogue: one file per vital sign, each with a `VITAL_SIGN`; what is in the folder is in the catalogue."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from cxstream.domain.vital_sign import VitalSign
+
+
+def catalogue() -> dict[str, VitalSign]:
+    """Return every vital sign of this folder by name, in order of name."""
+    signs: dict[str, VitalSign] = {}
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
+        sign: VitalSign = importlib.import_module(f"{__name__}.{module.name}").VITAL_SIGN
+        if sign.name != module.name:
+            message = f"vital sign {sign.name!r} lives in {module.name}.py: name the file after the sign"
+            raise ValueError(message)
+        signs[sign.name] = sign
+    return signs
+
+
+CATALOGUE = catalogue()

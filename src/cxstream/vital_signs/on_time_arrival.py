@@ -1,0 +1,129 @@
+"""on_time_arrival: did the technician come in the window we promised? (rule 15)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.facts import Fact
+from cxstream.domain.instant import NEVER_MS
+from cxstream.domain.policy import Policy
+from cxstream.domain.units import VISIT
+from cxstream.domain.verdict import Judgement
+from cxstream.domain.visits import Visit
+from cxstream.domain.vital_sign import VitalSign
+
+
+class _Window(NamedTuple):
+    """A window of time promised, in milliseconds, and the event that promised it."""
+
+    start_ms: int
+    end_ms: int
+    made: Fact
+
+
+def judge(evidence: Evidence, visit_id: str, clock_ms: int, policy: Policy) -> Judgement:
+    """Judge one visit, of any purpose, against the last window made at or before its arrival (rule 15)."""
+    visit = evidence.visits.get(visit_id) or Visit(visit_id)
+    arrival = visit.arrivals[0] if visit.arrivals else None
+    changes = _changes_that_exist(visit, arrival)
+    windows = [window for change in changes if (window := _window(change)) is not None]
+    if not windows:
+        came = arrival or visit.completion
+        if came is not None:
+            return Judgement("excluded", "no_promise", came.at_ms, (came.event_id,))
+        return Judgement("pending", "no_window_yet")
+    promise = windows[-1]
+    grace_ends_ms = promise.end_ms + policy.late_grace_ms
+    anchor_ms = arrival.at_ms if arrival else grace_ends_ms
+    broken = _broken_by_change(changes, policy)
+    if broken is not None:
+        reason, change = broken
+        return Judgement("miss", reason, anchor_ms, (change.event_id,))
+    last = changes[-1]
+    if last.type == "cancelled":
+        return Judgement("excluded", "visit_cancelled", last.at_ms, (last.event_id,))
+    if arrival is not None:
+        return _arrived(promise, arrival, policy)
+    return _not_arrived(evidence, visit, promise, clock_ms, policy)
+
+
+def _changes_that_exist(visit: Visit, arrival: Fact | None) -> list[Fact]:
+    """Leave out windows made after arrival, cancellations at or after it, and what came before the first window."""
+    until_ms = arrival.at_ms if arrival else NEVER_MS
+    changes = [
+        change
+        for change in visit.changes
+        if (change.at_ms < until_ms if change.type == "cancelled" else _window(change) and change.at_ms <= until_ms)
+    ]
+    while changes and changes[0].type == "cancelled":
+        del changes[0]
+    return changes
+
+
+def _broken_by_change(changes: list[Fact], policy: Policy) -> tuple[str, Fact] | None:
+    """Return why and by which change the promise was broken for good, None if it was not."""
+    current: _Window | None = None
+    for change in changes:
+        new = _window(change)
+        if current is not None:
+            if change.at_ms > current.end_ms + policy.late_grace_ms:
+                return "changed_after_window", change
+            inside = new is not None and current.start_ms <= new.start_ms and new.end_ms <= current.end_ms
+            by_provider = change.text("by") != "customer" and not change.flag("agreed")
+            if by_provider and not inside and current.start_ms - change.at_ms < policy.provider_notice_ms:
+                return "short_notice_change", change
+        current = new
+    return None
+
+
+def _arrived(promise: _Window, arrival: Fact, policy: Policy) -> Judgement:
+    proof = (promise.made.event_id, arrival.event_id)
+    if arrival.at_ms < promise.start_ms - policy.early_tolerance_ms:
+        return Judgement("miss", "too_early", arrival.at_ms, proof)
+    if arrival.at_ms > promise.end_ms + policy.late_grace_ms:
+        return Judgement("miss", "late", arrival.at_ms, proof)
+    return Judgement("hit", "on_time", arrival.at_ms, proof)
+
+
+def _not_arrived(evidence: Evidence, visit: Visit, promise: _Window, clock_ms: int, policy: Policy) -> Judgement:
+    grace_ends_ms = promise.end_ms + policy.late_grace_ms
+    for cancellation in evidence.cancellations[:1]:
+        if cancellation.at_ms <= grace_ends_ms:
+            return Judgement("excluded", "case_cancelled", cancellation.at_ms, (cancellation.event_id,))
+    completion = visit.completion
+    if completion is not None:
+        proof: tuple[str, ...] = (promise.made.event_id, completion.event_id)
+        if promise.start_ms - policy.early_tolerance_ms <= completion.at_ms <= grace_ends_ms:
+            return Judgement("hit", "completed_in_window", grace_ends_ms, proof)
+        return Judgement("pending", "arrival_not_reported", None, proof)
+    for claim in evidence.fix_claims:
+        if promise.made.at_ms < claim.at_ms < promise.start_ms and not any(
+            claim.at_ms < reopen.at_ms < promise.start_ms for reopen in evidence.fault_reopens
+        ):
+            return Judgement("excluded", "not_needed", claim.at_ms, (claim.event_id,))
+    proof = (promise.made.event_id,)
+    if clock_ms > grace_ends_ms:
+        return Judgement("miss", "no_show", grace_ends_ms, proof, silent_topic="dispatch")
+    return Judgement("pending", "awaited", None, proof, grace_ends_ms + 1)
+
+
+def _window(change: Fact) -> _Window | None:
+    start_ms, end_ms = change.instant_ms("window_start"), change.instant_ms("window_end")
+    if change.type == "cancelled" or start_ms is None or end_ms is None:
+        return None
+    return _Window(start_ms, end_ms, change)
+
+
+VITAL_SIGN = VitalSign(
+    name="on_time_arrival",
+    title="Arrived when promised",
+    question="Was the technician there when you said?",
+    numerator="visits that arrived within the promised window (30 min early to 15 min late)",
+    denominator="visits with a promised window",
+    unit=VISIT,
+    judge=judge,
+    topics=("dispatch",),
+    objective=0.9,
+    known="at arrival or 15 min after the window; final 72 h later",
+)
