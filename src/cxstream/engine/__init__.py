@@ -1,0 +1,1 @@
+"""The pure engine: facts in, published verdicts, changes, ledger and relays out; the clock is an argument."""

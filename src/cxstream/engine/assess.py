@@ -1,0 +1,226 @@
+"""Assess a case: judge every unit it has on what counts for it, and say what changed since it was last published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from cxstream.domain.cases import Case, Closing, Reception, Segment
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.facts import Fact
+from cxstream.domain.folding import AllFacts, FactStack, Folded, OwnFacts, fold
+from cxstream.domain.instant import NEVER_MS
+from cxstream.domain.merging import absorbed_since, merges_in_force
+from cxstream.domain.policy import Policy
+from cxstream.domain.scope import out_of_scope
+from cxstream.domain.units import Unit
+from cxstream.domain.verdict import Judgement, Verdict, VerdictName
+from cxstream.domain.vital_sign import VitalSign
+
+Catalogue = Mapping[str, VitalSign]
+
+
+class Clock(NamedTuple):
+    """What time it is for the cases of a partition, all in milliseconds since the epoch."""
+
+    now_ms: int
+    """Verdicts are judged at this reading."""
+    settled_ms: int
+    """Every fact delivered up to here has reached every case it concerns: a seal before it is final."""
+    silent_topics: frozenset[str] = frozenset()
+    """Source topics that are dead as a whole: their silence proves nothing (rule 6)."""
+
+    @classmethod
+    def at(cls, now_ms: int) -> Clock:
+        """Return the clock of a reader who has every fact delivered until now."""
+        return cls(now_ms, now_ms)
+
+
+class Change(NamedTuple):
+    """One published verdict replaced by another; `old` is None for the first one of its unit and sign."""
+
+    old: Verdict | None
+    new: Verdict
+    evidence: tuple[str, ...]
+    """Event ids the new verdict rests on."""
+
+
+class Assessment(NamedTuple):
+    """A case judged at a clock reading."""
+
+    case: Case
+    """The record to keep: the very same Case if nothing published changed."""
+    changes: list[Change]
+    late_event_ids: frozenset[str]
+    """The case's own facts that count for none of its units: late after seal (rule 3)."""
+
+
+def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> Assessment:
+    """Judge all units of a case at a clock reading.
+
+    A pure function of its arguments: in whatever order the facts were taken in, the verdicts are the same. A case that
+    is closed to facts is judged no more.
+    """
+    if case.closed is not None or not case.facts:
+        return Assessment(case, [], frozenset())
+    published = {(verdict.sign, verdict.unit): verdict for verdict in case.verdicts}
+    verdicts, changes, deadline_ms = [], [], NEVER_MS
+    units = _Units(case, policy)
+    for name, sign in catalogue.items():
+        for unit_id, folded in units.of(sign.unit):
+            judgement, verdict = _judge(sign, unit_id, folded, case, policy, clock)
+            if not verdict.sealed:
+                deadline_ms = min(deadline_ms, judgement.wakes_ms, folded.seal_ms + 1)
+            old = published.get((name, unit_id))
+            new = _published(old, verdict)
+            verdicts.append(new)
+            if old is None or new.sequence != old.sequence:
+                changes.append(Change(old, new, judgement.evidence))
+    segment = _segment(units.own_evidence())
+    if (verdicts, segment, deadline_ms) != (case.verdicts, case.segment, case.deadline_ms):
+        case = msgspec.structs.replace(
+            case,
+            verdicts=verdicts,
+            segment=segment,
+            deadline_ms=deadline_ms,
+            judged_ms=max(case.judged_ms, clock.now_ms),
+        )
+    return Assessment(case, changes, units.late_event_ids())
+
+
+def receive(
+    case: Case, fact: Fact, catalogue: Catalogue, policy: Policy, origin: str | None = None
+) -> tuple[Case, Reception]:
+    """Return the case with a fact taken in, and how it was taken (rule 2).
+
+    An erasure leaves the residue of the case (rule 10), and so does a fact beyond the number a case may have.
+    """
+    if origin is None and (fact.topic, fact.type) == ("ticket", "erased") and case.closed is None:
+        judged = assess(case, catalogue, policy, Clock.at(fact.delivered_ms)).case
+        return close(judged, "erased", fact.delivered_ms), "applied"
+    new, reception = case.advance(fact, origin)
+    if len(new.facts) > policy.facts_per_case:
+        return close(new, "overflow", case.judged_ms), reception
+    return new, reception
+
+
+def close(case: Case, closing: Closing, closed_ms: int) -> Case:
+    """Return the residue of a case closed to facts: sealed verdicts stay counted, the others become excluded."""
+    verdicts = [
+        verdict
+        if verdict.sealed
+        else msgspec.structs.replace(
+            verdict,
+            verdict="excluded",
+            reason=closing,
+            sealed=True,
+            sequence=verdict.sequence + 1,
+            retracted=verdict.retracted or verdict.decided,
+        )
+        for verdict in case.verdicts
+    ]
+    return Case(
+        case.case_id, closed=closing, verdicts=verdicts, segment=case.segment, judged_ms=max(case.judged_ms, closed_ms)
+    )
+
+
+class _Units:
+    """The units of one case, each folded on the facts that may count for it."""
+
+    def __init__(self, case: Case, policy: Policy) -> None:
+        self._case = case
+        self._policy = policy
+        own_merges = merges_in_force(case.case_id, case.facts, policy)
+        in_force = frozenset(merge.event_id for merge in own_merges)
+        self._own = OwnFacts(case.facts, in_force)
+        self._all: FactStack = self._own
+        if case.relayed or case.crowded_since_ms is not None:
+            elsewhere = {origin: merges_in_force(origin, facts, policy) for origin, facts in case.relayed.items()}
+            self._all = AllFacts(
+                case.facts,
+                case.relayed,
+                own_merges=in_force,
+                merges_elsewhere={
+                    origin: frozenset(merge.event_id for merge in merges) for origin, merges in elsewhere.items()
+                },
+                absorbed_since_ms=absorbed_since(case.case_id, {case.case_id: own_merges, **elsewhere}, policy),
+                crowded_since_ms=case.crowded_since_ms,
+            )
+        self._folded: dict[tuple[Unit, str], Folded] = {}
+
+    def of(self, unit: Unit) -> Iterator[tuple[str, Folded]]:
+        """Yield the units of one kind with what counts for each, in order of id; those that exist by a counted fact."""
+        if unit.kind == "case":
+            yield self._case.case_id, self._fold(unit, self._case.case_id)
+            return
+        everything = self.own_evidence()
+        candidates = everything.visit_ids if unit.kind == "visit" else everything.commitment_ids
+        for unit_id in sorted(candidates):
+            folded = self._fold(unit, unit_id)
+            counted = folded.evidence.visit_ids if unit.kind == "visit" else folded.evidence.commitment_ids
+            if unit_id in counted:
+                yield unit_id, folded
+
+    def own_evidence(self) -> Evidence:
+        """Return the evidence of all of the case's own facts, late ones included."""
+        return self._own.evidence(len(self._case.facts))
+
+    def late_event_ids(self) -> frozenset[str]:
+        """Return the own facts that count for none of the units folded so far."""
+        latest_ms = max((folded.last_counted_ms for folded in self._folded.values()), default=NEVER_MS)
+        return frozenset(fact.event_id for fact in self._case.facts if fact.delivered_ms > latest_ms)
+
+    def _fold(self, unit: Unit, unit_id: str) -> Folded:
+        key = unit, unit_id
+        if key not in self._folded:
+            self._folded[key] = fold(self._all if unit.relayed else self._own, unit.seal, unit_id, self._policy)
+        return self._folded[key]
+
+
+def _judge(
+    sign: VitalSign, unit_id: str, folded: Folded, case: Case, policy: Policy, clock: Clock
+) -> tuple[Judgement, Verdict]:
+    """Judge one unit by its sign, no later than its seal (rule 4), and name the verdict."""
+    sealed = folded.seal_ms < min(clock.now_ms, clock.settled_ms)
+    at_ms = min(clock.now_ms, folded.seal_ms)
+    judgement = out_of_scope(folded.evidence, sign.unit, needs_opening=sign.needs_opening)
+    if judgement is None:
+        try:
+            judgement = sign.judge(folded.evidence, unit_id, at_ms, policy)
+        except Exception:  # noqa: BLE001 - a judge that fails costs its own verdict, never the partition
+            judgement = Judgement("excluded", "error")
+    outcome, reason = judgement.outcome, judgement.reason
+    if judgement.silent_topic in clock.silent_topics and not sealed:
+        outcome, reason = "pending", "source_silent"
+    if outcome == "pending" and sealed:
+        outcome, reason = "excluded", f"unknown_at_seal:{reason}"
+    name: VerdictName = outcome if outcome != "hit" else "final_hit" if sealed else "provisional_hit"
+    anchor_ms = _beginning_ms(case, folded.evidence) if judgement.anchor_ms is None else judgement.anchor_ms
+    return judgement, Verdict(sign.name, unit_id, name, reason, anchor_ms, folded.seal_ms, sealed)
+
+
+def _beginning_ms(case: Case, evidence: Evidence) -> int:
+    """Return when a unit without a decisive instant began: the opening of its case, else the first fact."""
+    first = evidence.opened or (evidence.facts[0] if evidence.facts else case.facts[0])
+    return first.at_ms
+
+
+def _published(old: Verdict | None, new: Verdict) -> Verdict:
+    """Return the verdict to keep: with the next sequence number only if something a reader acts on has changed."""
+    if old is None:
+        return new
+    following = msgspec.structs.replace(new, sequence=old.sequence, retracted=old.retracted)
+    if (new.verdict, new.reason, new.anchor_ms, new.sealed) == (old.verdict, old.reason, old.anchor_ms, old.sealed):
+        return following
+    taken_back = old.decided and not (new.decided and (new.verdict == "miss") == (old.verdict == "miss"))
+    return msgspec.structs.replace(following, sequence=old.sequence + 1, retracted=old.retracted or taken_back)
+
+
+def _segment(evidence: Evidence) -> Segment:
+    opened = evidence.opened
+    if opened is None:
+        return Segment()
+    stated = {name: opened.text(name) or "unknown" for name in Segment.__struct_fields__}
+    return Segment(**stated)

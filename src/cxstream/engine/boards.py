@@ -1,0 +1,164 @@
+"""The asset board: a bulletin board where the cases of one asset leave their identity facts for each other (rule 9)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from cxstream.domain.cases import Case, with_fact
+from cxstream.domain.effective import delivery_order
+from cxstream.domain.facts import Fact
+from cxstream.domain.folding import IDENTITY_TYPES
+from cxstream.domain.policy import Policy
+
+Postings = dict[tuple[str, str, str], Fact]
+"""Facts on their way: (asset or case they go to, case they belong to, event id) -> fact."""
+
+
+class Board(msgspec.Struct, array_like=True):
+    """The record of one asset: facts by case, a set union. It concludes nothing of its own."""
+
+    asset_id: str
+    facts: dict[str, list[Fact]] = {}
+    """Facts by the case they belong to, each list in delivery order."""
+    crowded_since_ms: int | None = None
+    """Delivery time of the opening that made the asset crowded; it is then not told apart any more."""
+
+    def advance(self, origin: str, fact: Fact, policy: Policy) -> Board:
+        """Return the board with a fact taken in; the very same Board if it changes nothing."""
+        known = self.facts.get(origin, [])
+        kept, _reception = with_fact(known, fact)
+        if kept is known:
+            return self
+        facts = {**self.facts, origin: kept}
+        return Board(self.asset_id, facts, _crowded_since_ms(facts, policy))
+
+
+def for_boards(case: Case, policy: Policy) -> Postings:
+    """Return what a case tells the boards of its asset, of every asset an older version named, and of its replacement.
+
+    Identity facts with what mends them; a merged case tells all its facts, because whether its merge is in force is
+    decided by them (rule 9).
+    """
+    assets = {policy.asset(asset) for asset in _assets_named(case.facts)} - {None}
+    if not assets:
+        return {}
+    merged = any(fact.type == "merged" for fact in case.facts)
+    told = case.facts if merged else list(_identity(case.facts))
+    return {(asset, case.case_id, fact.event_id): fact for asset in assets if asset for fact in told}
+
+
+def for_survivors(case: Case) -> Postings:
+    """Return what a merged case tells every case that a version of it names as survivor: all it knows (rule 9).
+
+    Facts of cases merged into it travel on with their own origin, so that chains arrive whole; a fact that is known
+    already where it arrives goes no further, so cycles end.
+    """
+    survivors = _values(case.facts, "merged", "into") - {case.case_id}
+    if not survivors:
+        return {}
+    known = {case.case_id: case.facts, **_absorbing(case.relayed)}
+    return {
+        (survivor, origin, fact.event_id): fact
+        for survivor in survivors
+        for origin, facts in known.items()
+        if origin != survivor
+        for fact in facts
+    }
+
+
+def for_members(old: Board, new: Board) -> Postings:
+    """Return what a board tells its cases of each other now that it has taken in facts; nothing once it is crowded.
+
+    New facts go to every other case; a case that is new here is told everything.
+    """
+    if new.crowded_since_ms is not None:
+        return {}
+    postings: Postings = {}
+    for origin, facts in new.facts.items():
+        known = old.facts.get(origin)
+        if known is facts:
+            continue
+        fresh = [fact for fact in facts if known is None or fact not in known]
+        for member in new.facts:
+            if member != origin:
+                postings |= {(member, origin, fact.event_id): fact for fact in fresh}
+                if known is None:
+                    postings |= {(origin, member, fact.event_id): fact for fact in new.facts[member]}
+    return postings
+
+
+def told_crowded(old: Board, new: Board) -> list[str]:
+    """Return the cases that must be told that the board is crowded, or since an earlier instant than they know."""
+    if new.crowded_since_ms is None:
+        return []
+    return [
+        case_id for case_id in new.facts if old.crowded_since_ms != new.crowded_since_ms or case_id not in old.facts
+    ]
+
+
+def told_by(old: Case, new: Case, policy: Policy) -> tuple[Postings, Postings]:
+    """Return what a case tells boards, and what it tells its survivors, now that it has taken in facts."""
+    boards = _news(for_boards(old, policy), for_boards(new, policy)) if new.facts is not old.facts else {}
+    merged = any(fact.type == "merged" for fact in new.facts)
+    return boards, _news(for_survivors(old), for_survivors(new)) if merged else {}
+
+
+def _news(old: Postings, new: Postings) -> Postings:
+    """Return what is told now and was not told before."""
+    return {key: fact for key, fact in new.items() if old.get(key) != fact}
+
+
+def _identity(facts: Iterable[Fact]) -> Iterator[Fact]:
+    """Yield openings, cancellations and merges, and the corrections and voids of these, whatever came first."""
+    facts = list(facts)
+    identity = {fact.event_id for fact in facts if fact.topic == "ticket" and fact.type in IDENTITY_TYPES}
+    for fact in facts:
+        if fact.event_id in identity or (fact.type in ("corrected", "voided") and fact.target in identity):
+            yield fact
+
+
+def _assets_named(facts: list[Fact]) -> set[str]:
+    return _values(facts, "opened", "asset_id") | _values(facts, "completed", "replaced_by")
+
+
+def _values(facts: list[Fact], event_type: str, name: str) -> set[str]:
+    """Return every value any version of a type's field has had: as delivered and as corrected."""
+    values = set()
+    targets = {fact.event_id for fact in facts if fact.type == event_type}
+    for fact in facts:
+        stated: object = None
+        if fact.type == event_type:
+            stated = fact.fields.get(name)
+        elif fact.type == "corrected" and fact.target in targets:
+            changes = fact.fields.get("set")
+            stated = changes.get(name) if isinstance(changes, dict) else None
+        if isinstance(stated, str):
+            values.add(stated)
+    return values
+
+
+def _absorbing(relayed: Mapping[str, list[Fact]]) -> dict[str, list[Fact]]:
+    """Return the relayed cases that have a merge: their facts belong to a chain."""
+    return {origin: facts for origin, facts in relayed.items() if any(fact.type == "merged" for fact in facts)}
+
+
+def _crowded_since_ms(facts: Mapping[str, list[Fact]], policy: Policy) -> int | None:
+    """Return the delivery time of the opening with which too many cases had opened within R + H, None if none did.
+
+    In order of delivery: a fact that arrives later can only bring the instant forward.
+    """
+    openings = [fact for its_facts in facts.values() for fact in its_facts if fact.type == "opened"]
+    limit, span_ms = policy.crowded_asset_cases, policy.repeat_window_ms + policy.late_horizon_ms
+    if len(openings) <= limit:
+        return None
+    opened_ms: list[int] = []
+    for opening in sorted(openings, key=delivery_order):
+        at = bisect_right(opened_ms, opening.at_ms)
+        opened_ms.insert(at, opening.at_ms)
+        for first in range(max(0, at - limit), min(at, len(opened_ms) - limit - 1) + 1):
+            if opened_ms[first + limit] - opened_ms[first] <= span_ms:
+                return opening.delivered_ms
+    return None

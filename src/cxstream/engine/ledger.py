@@ -1,0 +1,160 @@
+"""The ledger: windowed counts of the units of one partition, the sum of what its case records contribute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from cxstream.domain.cases import Case, Segment
+from cxstream.domain.windows import WindowedCounts
+
+OTHER = "__other__"
+"""The label of every value outside the configured closed list."""
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """One marginal the vital signs are published at: a list of segment dimensions and the windows counted over."""
+
+    name: str
+    dimensions: tuple[str, ...] = ()
+    """Names of Segment fields; none for the whole job."""
+    windows: tuple[str, ...]
+
+
+class Windows(msgspec.Struct, frozen=True):
+    """The levels published, the length of every window in milliseconds, and the closed lists of label values."""
+
+    lengths_ms: dict[str, int]
+    levels: tuple[Level, ...]
+    label_values: dict[str, frozenset[str]]
+    """Allowed values by dimension; a dimension that is not named here takes any value, up to `label_limit` segments."""
+    label_limit: int = 50
+    """Segments shown of a level and window; the others, in order of name, are shown together as OTHER."""
+
+
+class Row(NamedTuple):
+    """One figure of a snapshot: how many units of a sign stand how, in a window of a level and segment."""
+
+    sign: str
+    level: str
+    segment: str
+    window: str
+    state: str
+    """good, bad, pending, excluded or retracted."""
+    detail: str
+    """provisional or final for good and bad, the reason for excluded, else empty."""
+    units: int
+
+
+class Contribution(NamedTuple):
+    """What one published verdict adds to the ledger."""
+
+    sign: str
+    unit: str
+    state: str
+    detail: str
+    anchor_ms: int
+    retracted: bool
+    segment: Segment
+
+
+def contributions(case: Case) -> Iterator[Contribution]:
+    """Yield what a record contributes, one per published verdict."""
+    for verdict in case.verdicts:
+        match verdict.verdict:
+            case "provisional_hit" | "final_hit":
+                state, detail = "good", "final" if verdict.sealed else "provisional"
+            case "miss":
+                state, detail = "bad", "final" if verdict.sealed else "provisional"
+            case "excluded":
+                state, detail = "excluded", verdict.reason
+            case _:
+                state, detail = "pending", ""
+        yield Contribution(
+            verdict.sign, verdict.unit, state, detail, verdict.anchor_ms, verdict.retracted, case.segment
+        )
+
+
+class _Key(NamedTuple):
+    sign: str
+    state: str
+    detail: str
+    segment: str
+
+
+class Ledger:
+    """Windowed counts of one partition, by sign, level, segment and standing.
+
+    It holds nothing a record does not say: rebuilt by `replace(None, record)` over all records it is the same as after
+    any sequence of revisions.
+    """
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self._counts = {
+            level.name: WindowedCounts[_Key]([windows.lengths_ms[label] for label in level.windows])
+            for level in windows.levels
+        }
+        self.units = 0
+        """Units the records contribute, whatever their anchor."""
+        self.version = 0
+        """Rises with every change, so that a reader may keep what it made of the last one."""
+        self.capped = 0
+        """How often a label value outside the closed list was counted under OTHER."""
+
+    def replace(self, old: Case | None, new: Case | None) -> None:
+        """Take back what the old record of a case contributed and add what the new one does; None: no record."""
+        gone = set(contributions(old)) if old is not None else set()
+        come = set(contributions(new)) if new is not None else set()
+        for contribution in gone - come:
+            self._add(contribution, -1)
+        for contribution in come - gone:
+            self._add(contribution, 1)
+
+    def advance(self, now_ms: int) -> None:
+        """Let windows end at `now_ms`: what they no longer cover expires."""
+        moved = [counts.advance(now_ms) for counts in self._counts.values()]
+        self.version += any(moved)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every figure that is not zero, as of the last `advance`."""
+        for level in self._windows.levels:
+            for index, window in enumerate(level.windows):
+                counts = self._counts[level.name].over(index)
+                shown = set(sorted({key.segment for key in counts} - {OTHER})[: self._windows.label_limit])
+                rest: Counter[_Key] = Counter()
+                for key, units in counts.items():
+                    if key.segment in shown:
+                        yield Row(key.sign, level.name, key.segment, window, key.state, key.detail, units)
+                    else:
+                        rest[key._replace(segment=OTHER)] += units
+                for key, units in rest.items():
+                    yield Row(key.sign, level.name, OTHER, window, key.state, key.detail, units)
+
+    def _add(self, contribution: Contribution, count: int) -> None:
+        self.version += 1
+        self.units += count
+        for level in self._windows.levels:
+            if level.dimensions and contribution.state not in ("good", "bad"):
+                continue
+            segment = self._segment(level.dimensions, contribution)
+            detail = contribution.detail if not level.dimensions else ""
+            key = _Key(contribution.sign, contribution.state, detail, segment)
+            self._counts[level.name].add(key, contribution.anchor_ms, count)
+            if contribution.retracted and not level.dimensions:
+                retracted = _Key(contribution.sign, "retracted", "", "")
+                self._counts[level.name].add(retracted, contribution.anchor_ms, count)
+
+    def _segment(self, dimensions: Sequence[str], contribution: Contribution) -> str:
+        labels = []
+        for dimension in dimensions:
+            value = getattr(contribution.segment, dimension)
+            allowed = self._windows.label_values.get(dimension)
+            if allowed is not None and value not in allowed and value != "unknown":
+                self.capped += 1
+                value = OTHER
+            labels.append(value)
+        return "/".join(labels)
