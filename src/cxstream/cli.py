@@ -1,0 +1,152 @@
+"""The command line: thin entry points to the worker, the offline drivers, the demo and the generated artefacts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+import orjson
+
+from cxstream.config import ConfigError, Settings, describe, load, reference
+from cxstream.domain.instant import parse_instant
+from cxstream.domain.policy import Policy
+from cxstream.exposition.families import FAMILIES
+from cxstream.offline import conformance as scenarios
+from cxstream.offline.events_file import read_events
+from cxstream.offline.judge import judge_facts
+from cxstream.render.artefacts import artefacts, stale, write
+from cxstream.vital_signs import CATALOGUE
+
+WRONG_INPUT = 2
+"""Exit status where some of the input was wrong; the rest has been processed."""
+
+_FILES = click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE..."
+)
+
+
+class _Instant(click.ParamType):
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_instant(str(value))
+        except ValueError:
+            self.fail("expected an RFC 3339 time with an offset, like 2026-03-02T10:00:00Z", param, ctx)
+
+
+@click.group()
+@click.version_option(package_name="cxstream")
+def main() -> None:
+    """Live vital signs of how customers are treated when something breaks."""
+
+
+_CONFIG = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file; CXSTREAM_* variables win over it.",
+)
+
+
+def _settings(config_path: Path | None) -> Settings:
+    try:
+        return load(config_path, os.environ)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@_CONFIG
+def worker(config_path: Path | None) -> None:
+    """Run a worker of the consumer group until it is stopped (SIGTERM drains and commits)."""
+    from cxstream import worker as composition  # noqa: PLC0415 - Faust takes a second to import; other commands need not wait
+    from cxstream.kafka.topics import TopicsError  # noqa: PLC0415
+
+    try:
+        composition.main(_settings(config_path))
+    except TopicsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@_CONFIG
+def config(config_path: Path | None) -> None:
+    """Print the configuration in force, secrets masked, with where each value came from."""
+    click.echo(describe(_settings(config_path)))
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit status 1 if a file is not what would be written.")
+@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path())
+def render(root: Path, *, check: bool) -> None:
+    """Generate rules, inventories and reference pages from the catalogue and the settings."""
+    texts = artefacts(FAMILIES, Settings().windows().levels) | {"docs/configuration.md": reference()}
+    lines = stale(root, texts) if check else write(root, texts)
+    for line in lines:
+        click.echo(line)
+    sys.exit(1 if check and lines else 0)
+
+
+@main.command()
+@click.option("--seconds", type=click.IntRange(min=10), help="Stop by itself after this long, with a summary.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another company.")
+@click.option("--port", type=int, default=9109, show_default=True, help="Port of the worker's pages.")
+def demo(seconds: int | None, seed: int, port: int) -> None:
+    """Show the main job: a broker, a worker, a realistic upstream with an incident, and a live view."""
+    from cxstream.demo.tour import DemoError, run  # noqa: PLC0415 - needs the demo extra
+
+    try:
+        sys.exit(run(seconds=seconds, seed=seed, port=port))
+    except DemoError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@_FILES
+@click.option(
+    "--as-of", "as_of_ms", type=_Instant(), required=True, help="Clock reading; later deliveries are not seen."
+)
+def judge(files: tuple[Path, ...], as_of_ms: int) -> None:
+    """Judge the cases of NDJSON event files; print one JSON object per verdict.
+
+    Rejected events are counted by reason on standard error. Exit status 2 if any line was wrong.
+    """
+    policy = Policy()
+    facts, wrong = read_events(files, policy.clock_skew_ms)
+    judged, not_taken = judge_facts(facts, as_of_ms, CATALOGUE, policy)
+    for one in judged:
+        click.echo(orjson.dumps(one.document()))
+    for line in wrong:
+        click.echo(str(line), err=True)
+        not_taken[line.reason] += 1
+    for reason, count in sorted(not_taken.items()):
+        click.echo(f"rejected {reason} {count}", err=True)
+    sys.exit(WRONG_INPUT if wrong else 0)
+
+
+@main.command()
+@_FILES
+def conformance(files: tuple[Path, ...]) -> None:
+    """Check scenario files against the production core: one line per failed expectation, then a count.
+
+    Exit status 1 if an expectation failed or its sign is not built.
+    """
+    try:
+        outcome = scenarios.run(
+            [scenario for path in files for scenario in scenarios.read_scenarios(path)], CATALOGUE, Policy()
+        )
+    except (ValueError, KeyError) as error:
+        raise click.ClickException(f"not a scenario file: {error}") from error
+    for line in outcome.failed:
+        click.echo(line)
+    for sign, count in sorted(outcome.missing.items()):
+        click.echo(f"missing: {sign} is not built ({count} expectations)")
+    click.echo(
+        f"{outcome.scenarios} scenarios, {outcome.expectations} expectations"
+        f" and {outcome.earlier} at earlier checkpoints:"
+        f" {len(outcome.failed)} failed, {sum(outcome.missing.values())} missing"
+    )
+    sys.exit(1 if outcome.failed or outcome.missing else 0)

@@ -1,0 +1,1 @@
+"""Offline drivers: the production core on files, without a broker."""
