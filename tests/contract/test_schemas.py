@@ -1,0 +1,200 @@
+"""The schemas, the vocabulary, the examples and the released bytes say the same thing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from contract.regenerate_bytes import ROOT, examples, released
+from cxstream.domain import instant, vocabulary
+from cxstream.domain.facts import Fact, admit
+from cxstream.kafka.codec import Codec
+from cxstream.kafka.schemas import Schemas, event_type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMAS = Schemas.packaged()
+CODEC = Codec(SCHEMAS, skew_ms=0)
+TIME = {"type": "long", "logicalType": "timestamp-millis"}
+AVRO = {
+    "text": "string",
+    "choice": "string",
+    "zone": "string",
+    "flag": "boolean",
+    "count": "long",
+    "time": TIME,
+    "changes": {"type": "map", "values": ["null", "boolean", "long", "string"]},
+}
+
+
+def _avsc(topic: str) -> dict[str, Any]:
+    return json.loads(SCHEMAS.text(SCHEMAS.latest(topic).name))
+
+
+def _field(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(field for field in schema["fields"] if field["name"] == name)
+
+
+def _records(topic: str) -> dict[str, dict[str, Any]]:
+    return {event_type_of(record["name"]): record for record in _field(_avsc(topic), "payload")["type"]}
+
+
+def _documented(node: object, path: str) -> Iterator[str]:
+    """Yield the path of every record and field without a doc worth the name."""
+    if isinstance(node, dict):
+        name = f"{path}.{node.get('name', '')}".strip(".")
+        if (node.get("type") == "record" or "name" in node) and len(str(node.get("doc", ""))) < 20:
+            yield name
+        for value in node.values():
+            yield from _documented(value, name)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _documented(value, path)
+
+
+def _known_types() -> list[tuple[str, str]]:
+    every = [(topic, name) for topic in vocabulary.TOPICS for name in vocabulary.ANY_TOPIC]
+    return [*vocabulary.EVENT_TYPES, *every]
+
+
+def _cases() -> list[Any]:
+    return [
+        pytest.param(topic, event, id=f"{topic}/{name}")
+        for topic in vocabulary.TOPICS
+        for name, event in examples(topic).items()
+    ]
+
+
+@pytest.mark.parametrize("topic", vocabulary.TOPICS)
+def test_event_types_are_the_vocabulary(topic: str) -> None:
+    """A schema has one payload record per event type of its topic, Other for the rest, and no more."""
+    expected = {name for known, name in _known_types() if known == topic}
+    assert set(_records(topic)) == expected | {"other"}
+
+
+@pytest.mark.parametrize(("topic", "event_type"), _known_types())
+def test_fields_are_the_vocabulary(topic: str, event_type: str) -> None:
+    """A payload record has the fields of its type, of the right Avro type, optional unless required, and no more.
+
+    The asset of `opened` rides on the envelope.
+    """
+    declared = vocabulary.fields_of(topic, event_type) or {}
+    record = _records(topic)[event_type]
+    assert {field["name"] for field in record["fields"]} == set(declared) - {"asset_id"}
+    for field in record["fields"]:
+        known = declared[field["name"]]
+        avro = AVRO[known.kind]
+        assert field["type"] == (avro if known.required else ["null", avro])
+        assert ("default" in field, field.get("default")) == (not known.required, None)
+        assert field.get("choices", []) == list(known.choices)
+        assert field.get("absent_means") == known.default
+        assert all(choice in field["doc"] for choice in known.choices)
+        assert known.default is None or str(known.default).lower() in field["doc"].lower()
+
+
+@pytest.mark.parametrize("topic", vocabulary.TOPICS)
+def test_envelope(topic: str) -> None:
+    """The envelope is event_id, case_id, at and a nullable asset_id; topic and type follow from where a message is."""
+    fields = {field["name"]: field["type"] for field in _avsc(topic)["fields"] if field["name"] != "payload"}
+    assert fields == {"event_id": "string", "case_id": "string", "at": TIME, "asset_id": ["null", "string"]}
+
+
+@pytest.mark.parametrize("topic", vocabulary.TOPICS)
+def test_everything_is_documented(topic: str) -> None:
+    """Every record and every field says what it means."""
+    assert list(_documented(_avsc(topic), "")) == []
+
+
+@pytest.mark.parametrize(("topic", "event_type"), _known_types())
+def test_every_type_has_an_example(topic: str, event_type: str) -> None:
+    """There is an example of every event type."""
+    assert event_type in {event["type"] for event in examples(topic).values()}
+
+
+def test_every_field_has_an_example() -> None:
+    """Together the examples use every field and every time, flag and choice kind of every type family."""
+    used: set[tuple[str, str]] = set()
+    for topic in vocabulary.TOPICS:
+        used |= {(topic, name) for event in examples(topic).values() for name in event}
+    declared = {(topic, name) for (topic, _), fields in vocabulary.EVENT_TYPES.items() for name in fields}
+    assert declared <= used
+
+
+def test_examples_tell_coherent_cases() -> None:
+    """Event ids are unique within a case, and every correction, void and merge names something that is there."""
+    events = [event for topic in vocabulary.TOPICS for event in examples(topic).values()]
+    ids = [(event["case_id"], event["event_id"]) for event in events]
+    assert len(set(ids)) == len(ids)
+    assert all((event["case_id"], event["target"]) in ids for event in events if "target" in event)
+    assert {event["into"] for event in events if "into" in event} <= {case_id for case_id, _ in ids}
+    opened = {event["case_id"] for event in events if event["type"] == "opened"}
+    assert opened == {case_id for case_id, _ in ids}
+
+
+@pytest.mark.parametrize(("topic", "event"), _cases())
+def test_example_round_trips(topic: str, event: dict[str, Any]) -> None:
+    """An example is the same fact whether it is admitted as JSON or written as Avro and read again."""
+    case_id, fact = admit(event, skew_ms=0)
+    assert topic == event["topic"]
+    delivered_ms = fact.at_ms
+    key = event["case_id"].encode()
+    assert CODEC.decode(topic, key, CODEC.encode(event), delivered_ms) == (case_id, fact)
+    assert CODEC.decode(topic, key, CODEC.encode_fact(case_id, fact), delivered_ms) == (case_id, fact)
+
+
+@pytest.mark.parametrize(("topic", "event"), _cases())
+def test_example_has_nothing_the_schema_lacks(topic: str, event: dict[str, Any]) -> None:
+    """An example of a known type has only fields of its type, so that nobody copies one that is dropped."""
+    declared = vocabulary.fields_of(topic, event["type"])
+    if declared is not None:
+        assert set(event) <= {*vocabulary.ENVELOPE, "asset_id", *declared}
+
+
+@pytest.mark.parametrize(
+    "file", sorted(ROOT.glob("*/examples/*.bin")), ids=lambda file: f"{file.parts[-3]}/{file.name}"
+)
+def test_released_bytes_are_read(file: Any) -> None:  # noqa: ANN401
+    """Bytes released with any version of a schema decode to the examples they were written from."""
+    topic = file.parts[-3]
+    by_id = {(event["case_id"], event["event_id"]): event for event in examples(topic).values()}
+    messages = released(file)
+    assert messages
+    read = [_read(topic, message) for message in messages]
+    assert read == [admit(by_id[case_id, fact.event_id], skew_ms=0) for case_id, fact in read]
+
+
+@pytest.mark.parametrize("topic", vocabulary.TOPICS)
+def test_every_example_is_released(topic: str) -> None:
+    """Every example is among the released bytes; `python tests/contract/regenerate_bytes.py` adds a new one."""
+    files = (ROOT / topic / "examples").glob("*.bin")
+    facts = {_read(topic, message)[1].event_id for file in files for message in released(file)}
+    assert facts == {event["event_id"] for event in examples(topic).values()}
+
+
+def test_fingerprints_of_released_schemas_are_pinned() -> None:
+    """A released schema never changes its canonical form: these are the headers that messages carry in topics."""
+    fingerprints = {name: SCHEMAS.named(name).fingerprint.hex() for name in SCHEMAS.names}
+    assert fingerprints == {
+        "dispatch/v1": "8aa888e26e65f2bc",
+        "parts/v1": "90fee5d161a83d7a",
+        "ticket/v1": "272edaf97a6a180c",
+    }
+
+
+def _read(topic: str, message: bytes) -> tuple[str, Fact]:
+    """Decode a message whose case is not known beforehand, as delivered when it happened."""
+    keys = {event["case_id"].encode() for event in examples(topic).values()}
+    key = next(key for key in keys if key in message[10:120] and _decodes(topic, key, message))
+    case_id, fact = CODEC.decode(topic, key, message, instant.NEVER_MS)
+    return CODEC.decode(topic, case_id.encode(), message, fact.at_ms)
+
+
+def _decodes(topic: str, key: bytes, message: bytes) -> bool:
+    try:
+        CODEC.decode(topic, key, message, instant.NEVER_MS)
+    except Exception:  # noqa: BLE001  # the key of another case
+        return False
+    return True
