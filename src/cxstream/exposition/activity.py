@@ -1,0 +1,174 @@
+"""What this process has done since it started: counters and histograms, which a restart sets back to nothing."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.utils import floatToGoString
+
+from cxstream.domain.vocabulary import TOPICS
+from cxstream.engine.ledger import OTHER
+from cxstream.exposition import families
+from cxstream.exposition.families import Family
+from cxstream.vital_signs import CATALOGUE
+
+VERDICTS = ("pending", "provisional_hit", "final_hit", "miss", "excluded")
+NO_VERDICT = "none"
+"""What the first verdict of a unit replaces."""
+
+DISPOSITIONS = ("after_seal", "closed_case", "unknown_case")
+"""What becomes of a late fact: kept but not counted, refused by a case that is closed, or a dead letter."""
+
+
+class _Counter:
+    """One counter family over a closed set of label values, each series present from the start at 0."""
+
+    def __init__(self, family: Family, group: str, *values: Iterable[str]) -> None:
+        self._family = family
+        self._group = group
+        self._closed = [frozenset(known) for known in values]
+        self._counts: dict[tuple[str, ...], float] = {(): 0}
+        for known in values:
+            self._counts = {(*labels, value): 0 for labels in self._counts for value in known}
+
+    def add(self, *labels: str, count: float = 1) -> None:
+        """Count; a label value outside the closed set is counted as OTHER."""
+        if labels not in self._counts:
+            labels = tuple(
+                value if value in known else OTHER for value, known in zip(labels, self._closed, strict=True)
+            )
+        self._counts[labels] = self._counts.get(labels, 0) + count
+
+    def metric(self) -> Metric:
+        metric = CounterMetricFamily(self._family.name, self._family.help, labels=self._family.labels)
+        for labels, count in self._counts.items():
+            metric.add_metric((self._group, *labels), count)
+        return metric
+
+
+class _Histogram:
+    """One histogram family, each series present from the start; observations are taken many at a time."""
+
+    def __init__(self, family: Family, group: str, known: Iterable[str] | None = None) -> None:
+        self._family = family
+        self._group = group
+        self._labels: list[tuple[str, ...]] = [()] if known is None else [(value,) for value in known]
+        self._counts = {labels: [0] * (len(family.buckets) + 1) for labels in self._labels}
+        self._sums = dict.fromkeys(self._labels, 0.0)
+
+    def observe(self, *labels: str, seconds: float, count: int = 1) -> None:
+        """Take `count` observations of the same value; below zero (clocks differ) it is zero."""
+        if labels not in self._counts:
+            labels = (OTHER,)
+            self._counts.setdefault(labels, [0] * (len(self._family.buckets) + 1))
+            self._sums.setdefault(labels, 0.0)
+        seconds = max(seconds, 0.0)
+        self._counts[labels][bisect_left(self._family.buckets, seconds)] += count
+        self._sums[labels] += seconds * count
+
+    def metric(self) -> Metric:
+        metric = HistogramMetricFamily(self._family.name, self._family.help, labels=self._family.labels)
+        bounds = [*map(floatToGoString, self._family.buckets), "+Inf"]
+        for labels, counts in self._counts.items():
+            buckets = list(zip(bounds, map(float, accumulate(counts)), strict=True))
+            metric.add_metric((self._group, *labels), buckets, self._sums[labels])
+        return metric
+
+
+class Activity:
+    """Counts what happens in this process; a prometheus_client collector in a registry of its own.
+
+    Call it from one thread. `reasons` are those a record can be rejected for. The label sets are closed: what is
+    outside them is counted as OTHER, and nothing here grows with traffic.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        *,
+        reasons: Iterable[str],
+        topics: Iterable[str] = TOPICS,
+        signs: Iterable[str] = tuple(CATALOGUE),
+    ) -> None:
+        topics, reasons = tuple(topics), tuple(reasons)
+        letters = tuple(dict.fromkeys((*reasons, "too_old_for_unknown_case")))
+        self._verdict_changes = _Counter(
+            families.VERDICT_CHANGES, group, tuple(signs), (NO_VERDICT, *VERDICTS), VERDICTS
+        )
+        self._consumed = _Counter(families.EVENTS_CONSUMED, group, topics)
+        self._rejected = _Counter(families.EVENTS_REJECTED, group, topics, reasons)
+        self._duplicates = _Counter(families.DUPLICATE_EVENTS, group, topics)
+        self._conflicts = _Counter(families.CONFLICTING_EVENTS, group, topics)
+        self._late = _Counter(families.LATE_EVENTS, group, topics, DISPOSITIONS)
+        self._unknown_types = _Counter(families.UNKNOWN_TYPE_EVENTS, group, topics)
+        self._dead_letters = _Counter(families.DEAD_LETTERS, group, topics, letters)
+        self._processing = _Histogram(families.EVENT_PROCESSING, group, topics)
+        self._to_gauge = _Histogram(families.EVENT_TO_GAUGE, group, topics)
+        self._rebalance = _Histogram(families.REBALANCE, group)
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def verdict_changed(self, sign: str, old: str | None, new: str) -> None:
+        """Count a published verdict; `old` is the name of the one it replaces, None for the first."""
+        self._verdict_changes.add(sign, old or NO_VERDICT, new)
+
+    def consumed(self, topic: str, count: int = 1) -> None:
+        """Count records that were read."""
+        self._consumed.add(topic, count=count)
+
+    def rejected(self, topic: str, reason: str) -> None:
+        """Count a record that was no fact."""
+        self._rejected.add(topic, reason)
+
+    def duplicate(self, topic: str, count: int = 1) -> None:
+        """Count facts that were known already."""
+        self._duplicates.add(topic, count=count)
+
+    def conflict(self, topic: str, count: int = 1) -> None:
+        """Count facts whose event id was known with another content."""
+        self._conflicts.add(topic, count=count)
+
+    def late(self, topic: str, disposition: str, count: int = 1) -> None:
+        """Count facts that came too late to count; `disposition` is one of DISPOSITIONS."""
+        self._late.add(topic, disposition, count=count)
+
+    def unknown_type(self, topic: str, count: int = 1) -> None:
+        """Count facts of a type the vocabulary does not know."""
+        self._unknown_types.add(topic, count=count)
+
+    def dead_letter(self, topic: str, reason: str) -> None:
+        """Count a dead letter that was written, by the source topic of its record."""
+        self._dead_letters.add(topic, reason)
+
+    def processed(self, topic: str, count: int, seconds: float) -> None:
+        """Observe `count` events of a batch that were processed in `seconds` altogether."""
+        if count:
+            self._processing.observe(topic, seconds=seconds / count, count=count)
+
+    def counted(self, topic: str, seconds: float, count: int = 1) -> None:
+        """Observe events that reached the figures this long after their delivery."""
+        self._to_gauge.observe(topic, seconds=seconds, count=count)
+
+    def rebalanced(self, seconds: float) -> None:
+        """Observe a rebalance that is over, what it brought recovered."""
+        self._rebalance.observe(seconds=seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family with what was counted so far."""
+        for counter in (
+            self._verdict_changes,
+            self._consumed,
+            self._rejected,
+            self._duplicates,
+            self._conflicts,
+            self._late,
+            self._unknown_types,
+            self._dead_letters,
+        ):
+            yield counter.metric()
+        for histogram in (self._processing, self._to_gauge, self._rebalance):
+            yield histogram.metric()

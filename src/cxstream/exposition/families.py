@@ -1,0 +1,161 @@
+"""Every metric family as data: what the code exposes, what rules and panels may use and what docs/metrics.md lists."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+PREFIX = "cxstream_"
+
+FamilyType = Literal["gauge", "counter", "histogram"]
+
+
+class Family(NamedTuple):
+    """One metric family. Its first label is always `group`, the consumer group."""
+
+    name: str
+    """As exposed, with the prefix, and with `_total` on counters."""
+    type: FamilyType
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram, +Inf apart."""
+
+
+def _family(name: str, kind: FamilyType, labels: str, text: str, buckets: tuple[float, ...] = ()) -> Family:
+    return Family(PREFIX + name, kind, ("group", *labels.split()), text, buckets)
+
+
+WINDOW_UNITS = _family(
+    "vital_sign_window_units",
+    "gauge",
+    "vital_sign level segment window outcome finality partition",
+    "Decided units of a vital sign in an event-time window that ends now: outcome good or bad for the customer;"
+    " finality provisional or final at level job, empty elsewhere.",
+)
+PENDING_UNITS = _family(
+    "vital_sign_pending_units",
+    "gauge",
+    "vital_sign window partition",
+    "Units that cannot be decided yet, counted where they began; in no ratio.",
+)
+EXCLUDED_UNITS = _family(
+    "vital_sign_excluded_units",
+    "gauge",
+    "vital_sign window reason partition",
+    "Units left out of the ratio, by reason: a denominator that shrinks is seen here.",
+)
+RETRACTED_UNITS = _family(
+    "vital_sign_retracted_units",
+    "gauge",
+    "vital_sign window partition",
+    "Units of which a decided verdict was once taken back: a past that changes is seen here.",
+)
+OBJECTIVE_RATIO = _family(
+    "vital_sign_objective_ratio",
+    "gauge",
+    "vital_sign level segment",
+    "Share of decided units that should be good, as the policy in force says.",
+)
+OWNER_GENERATION = _family(
+    "partition_owner_generation",
+    "gauge",
+    "partition",
+    "Consumer-group generation in which this worker owned the partition; among ready workers the highest is believed.",
+)
+PARTITION_READY = _family(
+    "partition_ready",
+    "gauge",
+    "partition",
+    "1 if this worker speaks for the partition: recovered, caught up, in touch with the group; else 0.",
+)
+WATERMARK = _family(
+    "partition_watermark_timestamp_seconds",
+    "gauge",
+    "partition",
+    "The partition's clock in Unix time: now while it is caught up, else how far its sources are processed.",
+)
+SOURCE_WATERMARK = _family(
+    "partition_source_watermark_timestamp_seconds",
+    "gauge",
+    "topic partition",
+    "Newest delivery processed from a source topic in Unix time: tells a dead feed from a quiet one.",
+)
+PARTITIONS_EXPECTED = _family("partitions_expected", "gauge", "", "Partitions the job has.")
+LAG_RECORDS = _family("consumer_lag_records", "gauge", "topic partition", "Records of a topic not yet processed.")
+LAG_SECONDS = _family(
+    "consumer_lag_seconds",
+    "gauge",
+    "topic partition",
+    "Age of the last processed record while there is lag, else 0.",
+)
+RECOVERY_REMAINING = _family(
+    "table_recovery_remaining_records",
+    "gauge",
+    "table partition",
+    "Changelog records still to be read before the partition can be ready.",
+)
+TABLE_KEYS = _family("table_keys", "gauge", "table partition", "Keys a table holds: cases, and boards of assets.")
+STATE_BYTES = _family("state_bytes", "gauge", "table partition", "Memory a table holds; absent where not measured.")
+WORKER_STATE = _family("worker_state", "gauge", "state", "1 for the state the worker is in, 0 for the others.")
+REBALANCES = _family("rebalances_total", "counter", "", "Rebalances this worker has taken part in.")
+LABEL_VALUES_CAPPED = _family(
+    "label_values_capped_total",
+    "counter",
+    "",
+    "How often a segment value outside the closed list was counted as __other__.",
+)
+BUILD_INFO = _family("build_info", "gauge", "version", "Always 1; says which version runs.")
+POLICY_INFO = _family("policy_info", "gauge", "fingerprint", "Always 1; all workers of a job must say the same.")
+
+VERDICT_CHANGES = _family(
+    "vital_sign_verdict_changes_total",
+    "counter",
+    "vital_sign from to",
+    "Verdicts this process published, by the verdict they replace (none: the first): activity, not a sum of truth.",
+)
+EVENTS_CONSUMED = _family("events_consumed_total", "counter", "topic", "Records read from a source topic.")
+EVENTS_REJECTED = _family("events_rejected_total", "counter", "topic reason", "Records that are no fact, by reason.")
+DUPLICATE_EVENTS = _family("duplicate_events_total", "counter", "topic", "Facts that were known already.")
+CONFLICTING_EVENTS = _family(
+    "conflicting_events_total",
+    "counter",
+    "topic",
+    "Facts whose event id was known with another content.",
+)
+LATE_EVENTS = _family(
+    "late_events_total",
+    "counter",
+    "topic disposition",
+    "Facts that came too late to count: after_seal (kept), closed_case (refused), unknown_case (dead letter).",
+)
+UNKNOWN_TYPE_EVENTS = _family(
+    "unknown_type_events_total",
+    "counter",
+    "topic",
+    "Facts of a type the vocabulary does not know: accepted, ignored for verdicts.",
+)
+DEAD_LETTERS = _family("dead_letters_total", "counter", "topic reason", "Dead letters written, by source topic.")
+EVENT_PROCESSING = _family(
+    "event_processing_seconds",
+    "histogram",
+    "topic",
+    "Time to process one event, its share of the batch it came in.",
+    (0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002_5, 0.01, 0.1, 1.0),
+)
+EVENT_TO_GAUGE = _family(
+    "event_to_gauges_seconds",  # not event_to_gauge_seconds: promtool refuses a type's name as a word
+    "histogram",
+    "topic",
+    "Time from the delivery of an event to the figures that include it.",
+    (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0),
+)
+REBALANCE = _family(
+    "rebalance_seconds",
+    "histogram",
+    "",
+    "Time from the revocation of partitions until the new ones are recovered.",
+    (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0),
+)
+
+FAMILIES: tuple[Family, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Family))
+"""All of them, in the order above."""

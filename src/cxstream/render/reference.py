@@ -1,0 +1,53 @@
+"""The reference of the vital signs as a page, in the words of the catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from cxstream.domain.vital_sign import VitalSign
+
+_RULES = re.compile(r"\((rules? \d[^)]*)\)")
+
+
+def reference(catalogue: Mapping[str, VitalSign]) -> str:
+    """Return docs/vital-signs.md: what each sign means and how it is counted."""
+    overview = [
+        f"| [{sign.title}](#{name}) | {sign.question} | {sign.unit.kind} | {sign.objective:.0%} |"
+        for name, sign in catalogue.items()
+    ]
+    return "\n".join([_OPENING, *overview, "", *(_section(name, sign) for name, sign in catalogue.items())])
+
+
+def rules_of(sign: VitalSign) -> str:
+    """Return the rules a sign holds to, as its judge cites them; empty if it cites none."""
+    cited = _RULES.search(sign.judge.__doc__ or "")
+    return cited[1] if cited else ""
+
+
+def _section(name: str, sign: VitalSign) -> str:
+    rows = [
+        ("The customer", f"“{sign.question}”"),
+        ("Good", sign.numerator),
+        ("Out of", sign.denominator),
+        ("Unit", sign.unit.kind),
+        ("Known", sign.known),
+        ("Objective", f"{sign.objective:.0%} good, unless the policy says otherwise"),
+        ("Evidence from", ", ".join(sign.topics)),
+        ("Rules", f"{rules_of(sign)} of the vital-signs contract"),
+    ]
+    if sign.lower_is_better:
+        rows.append(("Also published as", f"`{sign.lower_is_better}`, 1 - the share of good: lower is better"))
+    table = "\n".join(f"| {what} | {text} |" for what, text in rows)
+    return f"## {name}\n\n{sign.title}.\n\n| | |\n|---|---|\n{table}\n"
+
+
+_OPENING = """\
+# Vital signs
+
+Each sign asks one question a customer has when something breaks, of every case, visit or commitment. A unit is good \
+or bad for the customer once it is decided; until then it is pending, and what cannot be judged is excluded, with a \
+reason. The ratio is good / (good + bad); without a decided unit there is none.
+
+| vital sign | the customer asks | unit | objective |
+|---|---|---|---|"""

@@ -1,0 +1,178 @@
+"""Recording rules: fence the owners, add the counts of their partitions, divide last; ratios cannot be averaged."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from statistics import NormalDist
+from typing import NamedTuple
+
+from cxstream.domain.vital_sign import VitalSign
+from cxstream.engine.ledger import Level
+
+JOB = "job"
+FRESH_SECONDS = 900
+"""A job whose slowest partition is further behind than this is stale: its ratios are not to be trusted."""
+
+CONFIDENCE = 0.99
+_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+FENCED = "instance_partition:cxstream_partition_owner_generation:fenced"
+COVERED = "job:cxstream_partitions_covered:ratio"
+WATERMARK_AGE = "job:cxstream_watermark_age_seconds:max"
+
+_READY_OWNERS = """\
+cxstream_partition_owner_generation
+and on (group, instance, partition) (cxstream_partition_ready == 1)"""
+_OF_FENCED_OWNERS = f"and on (group, instance, partition) {FENCED}"
+
+
+class Rule(NamedTuple):
+    """One recording rule."""
+
+    record: str
+    expr: str
+    about: str
+    """What the recorded series says, one sentence."""
+
+
+def recording_rules(levels: Iterable[Level], catalogue: Mapping[str, VitalSign]) -> list[Rule]:
+    """Return the rules in the order they must be evaluated in, so that the fence is fresh for all that follows."""
+    return [*_trust(), *(rule for level in levels for rule in _level(level.name, catalogue))]
+
+
+def rules_file(rules: Iterable[Rule]) -> str:
+    """Return the rules as a Prometheus rule file: one group, because only within a group is the order kept."""
+    lines = ["groups:", "  - name: cxstream", "    rules:"]
+    for rule in rules:
+        lines += textwrap.wrap(rule.about, 120, initial_indent="      # ", subsequent_indent="      # ")
+        lines += [f"      - record: {rule.record}", "        expr: |-", textwrap.indent(rule.expr, " " * 10)]
+    return "\n".join(lines) + "\n"
+
+
+def _trust() -> Iterator[Rule]:
+    yield Rule(
+        FENCED,
+        f"({_block(_READY_OWNERS)})\n== on (group, partition) group_left ()\n"
+        f"max by (group, partition) ({_block(_READY_OWNERS)})",
+        "Per partition the owner to believe: of the workers ready for it the one of the highest generation.",
+    )
+    yield Rule(
+        COVERED,
+        f"""\
+(
+  count by (group) (count by (group, partition) ({FENCED}))
+  or
+  max by (group) (cxstream_partitions_expected) * 0
+)
+/
+(max by (group) (cxstream_partitions_expected) > 0)""",
+        "Share of the job's partitions that have an owner to believe; below 1 every sum lacks something.",
+    )
+    yield Rule(
+        WATERMARK_AGE,
+        f"""\
+max by (group) (
+  time()
+  -
+  max by (group, partition) (
+    cxstream_partition_watermark_timestamp_seconds
+    {_OF_FENCED_OWNERS}
+  )
+)""",
+        "How far behind now the slowest partition is.",
+    )
+
+
+def _level(level: str, catalogue: Mapping[str, VitalSign]) -> Iterator[Rule]:
+    per_sign = "group, vital_sign, level, segment, window"
+    units = f"{level}:cxstream_vital_sign_window_units:sum"
+    decided = f"{level}:cxstream_vital_sign_decided_units:sum"
+    ratio = f"{level}:cxstream_vital_sign_good_per_units:ratio"
+    trusted = f"{level}:cxstream_vital_sign_good_per_units:trusted"
+    where = "over the whole job" if level == JOB else f"by {level.replace('_', ' and ')}"
+    yield Rule(
+        units,
+        _fenced_sum("cxstream_vital_sign_window_units", f'level="{level}"', f"{per_sign}, outcome, finality"),
+        f"Decided units {where}, each partition as its owner counts it.",
+    )
+    yield Rule(decided, f"sum by ({per_sign}) ({units})", f"Decided units {where}, good and bad: the denominator.")
+    yield Rule(
+        ratio,
+        f'sum by ({per_sign}) ({units}{{outcome="good"}})\n/\n({decided} > 0)',
+        f"Share of decided units that are good {where}; absent where nothing is decided.",
+    )
+    if level == JOB:
+        yield Rule(
+            "job:cxstream_vital_sign_good_per_sealed_units:ratio",
+            f"""\
+sum by ({per_sign}) ({units}{{outcome="good", finality="final"}})
+/
+(sum by ({per_sign}) ({units}{{finality="final"}}) > 0)""",
+            "The same over sealed units only: nothing can change it any more.",
+        )
+    yield Rule(
+        f"{level}:cxstream_vital_sign_good_per_units:wilson_upper99",
+        f"""\
+clamp_max(
+  (
+    {ratio} * {decided}
+    + {_Z**2 / 2:.9f}
+    + {_Z:.9f} * sqrt(
+      {ratio} * (1 - {ratio})
+      * {decided} + {_Z**2 / 4:.9f}
+    )
+  )
+  /
+  ({decided} + {_Z**2:.9f}),
+  1
+)""",
+        "Upper end of the ratio's 99 % Wilson interval: an objective above it is missed by more than chance.",
+    )
+    yield Rule(
+        trusted,
+        f"""\
+{ratio}
+and on (group) ({COVERED} == 1)
+and on (group) ({WATERMARK_AGE} < {FRESH_SECONDS})""",
+        f"The ratio {where}, only while every partition is covered and none is more than {FRESH_SECONDS} s behind.",
+    )
+    for name, sign in catalogue.items():
+        if sign.lower_is_better:
+            for source, suffix in ((ratio, "ratio"), (trusted, "trusted")):
+                yield Rule(
+                    f"{level}:cxstream_{sign.lower_is_better}:{suffix}",
+                    f'1 - {source}{{vital_sign="{name}"}}',
+                    f"{name} read the other way round, as the field does: lower is better.",
+                )
+    if level == JOB:
+        yield from _standing()
+
+
+def _standing() -> Iterator[Rule]:
+    for state, more, about in (
+        ("pending", "", "Units that cannot be decided yet"),
+        ("excluded", ", reason", "Units left out of the ratio, by reason"),
+        ("retracted", "", "Units of which a decided verdict was once taken back"),
+    ):
+        metric = f"cxstream_vital_sign_{state}_units"
+        yield Rule(
+            f"job:{metric}:sum",
+            _fenced_sum(metric, "", f"group, vital_sign, window{more}"),
+            f"{about}, each partition as its owner counts it.",
+        )
+
+
+def _fenced_sum(metric: str, matchers: str, labels: str) -> str:
+    """Return the sum over partitions of what the fenced owner says; `max`, should two targets be the same worker."""
+    return f"""\
+sum by ({labels}) (
+  max by ({labels}, partition) (
+    {metric}{f"{{{matchers}}}" if matchers else ""}
+    {_OF_FENCED_OWNERS}
+  )
+)"""
+
+
+def _block(expr: str) -> str:
+    return f"\n{textwrap.indent(expr, '  ')}\n"

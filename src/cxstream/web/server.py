@@ -1,0 +1,190 @@
+"""The worker's HTTP server: metrics and probes in the worker's own event loop, so that they fail when it does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Self
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from cxstream.domain.vital_sign import VitalSign
+from cxstream.vital_signs import CATALOGUE
+from cxstream.web.probes import LIVE_SECONDS, Probes
+
+LOCALHOST = "127.0.0.1"
+
+MAX_BODY_BYTES = 1024
+MAX_LINE_BYTES = 4096
+MAX_HEADER_BYTES = 4096
+MAX_HEADERS = 64
+MAX_REQUESTS_AT_ONCE = 32
+REQUEST_SECONDS = 10.0
+IDLE_SECONDS = 75.0
+"""A connection that has sent no complete request for so long is closed; a scrape interval of a minute keeps its own."""
+
+Metrics = Callable[[str], tuple[bytes, str]]
+"""Accept header -> body of /metrics and its content type. It runs in the event loop."""
+
+_HEADERS = {
+    "Server": "cxstream",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+}
+
+_ENDPOINTS = {
+    "/metrics": "counts for Prometheus, as OpenMetrics or text",
+    "/livez": f"200 while the event loop has ticked within {LIVE_SECONDS:.0f} s",
+    "/readyz": "200 while partitions are assigned and every table owned is recovered",
+    "/startupz": "200 once the worker has started",
+}
+
+
+class Server:
+    """Serves one worker; an async context manager. Port 0 takes a free one, `port` then says which."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        probes: Probes,
+        *,
+        host: str = LOCALHOST,
+        port: int = 0,
+        catalogue: Mapping[str, VitalSign] = CATALOGUE,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._metrics = metrics
+        self._probes = probes
+        self._page = _page(catalogue)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen; raises OSError if the address cannot be had."""
+        app = web.Application(middlewares=[_bounded()], client_max_size=MAX_BODY_BYTES)
+        app.router.add_get("/", self._index)
+        app.router.add_get("/metrics", self._serve_metrics)
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/startupz", self._startupz)
+        app.on_response_prepare.append(_add_headers)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=IDLE_SECONDS,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
+            lingering_time=1.0,
+            shutdown_timeout=1.0,
+        )
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.host, self.port).start()
+        except BaseException:
+            await self.stop()
+            raise
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close the port and what is open on it."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def _serve_metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._metrics(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _livez(self, _request: web.Request) -> web.Response:
+        age_seconds = self._probes.tick_age_seconds()
+        reason = "" if age_seconds <= LIVE_SECONDS else f"the event loop has not ticked for {age_seconds:.0f} s"
+        return _answer(reason)
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        ready, reason = self._probes.ready()
+        return _answer("" if ready else reason or "not ready")
+
+    async def _startupz(self, _request: web.Request) -> web.Response:
+        return _answer("" if self._probes.started() else "starting")
+
+    async def _index(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self._page, content_type="text/html")
+
+
+def _bounded() -> Middleware:
+    """Return a middleware that answers within a limit of time, and only so many requests at once."""
+    running = 0
+
+    @web.middleware
+    async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal running
+        announced_bytes = request.content_length or 0
+        if announced_bytes > MAX_BODY_BYTES:
+            raise web.HTTPRequestEntityTooLarge(max_size=MAX_BODY_BYTES, actual_size=announced_bytes)
+        if running >= MAX_REQUESTS_AT_ONCE:
+            raise web.HTTPServiceUnavailable(text="too many requests at once\n")
+        running += 1
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await handler(request)
+        except TimeoutError as error:
+            raise web.HTTPServiceUnavailable(text="timed out\n") from error
+        finally:
+            running -= 1
+
+    return bounded
+
+
+def _answer(reason: str) -> web.Response:
+    """Return 200, or 503 with the reason."""
+    body = {"status": "unavailable", "reason": reason} if reason else {"status": "ok"}
+    return web.json_response(body, status=503 if reason else 200, dumps=lambda value: json.dumps(value) + "\n")
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+
+
+def _page(catalogue: Mapping[str, VitalSign]) -> str:
+    endpoints = "".join(f'<li><a href="{path}">{path}</a>: {escape(what)}</li>\n' for path, what in _ENDPOINTS.items())
+    signs = "".join(
+        f"<tr><th scope=row>{escape(sign.title)}<br><code>{escape(name)}</code></th><td>{escape(sign.question)}</td>"
+        f"<td>{escape(sign.numerator)}</td><td>{escape(sign.denominator)}</td></tr>\n"
+        for name, sign in catalogue.items()
+    )
+    return f"""<!doctype html>
+<html lang=en>
+<meta charset=utf-8>
+<meta name=viewport content="width=device-width, initial-scale=1">
+<title>cxstream worker</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }}
+table {{ border-collapse: collapse }}
+th, td {{ border-bottom: 1px solid #ccc; padding: .5rem; text-align: left; vertical-align: top }}
+</style>
+<h1>cxstream worker</h1>
+<p>One worker holds some of the job's partitions: the vital signs are made of all of them, in Prometheus.</p>
+<ul>
+{endpoints}</ul>
+<h2>Vital signs</h2>
+<table>
+<thead><tr><th scope=col>Vital sign<th scope=col>The customer asks<th scope=col>Good<th scope=col>Out of</tr></thead>
+<tbody>
+{signs}</tbody>
+</table>
+</html>
+"""
