@@ -1,0 +1,1 @@
+"""The one-command tour: embedded broker, simulated upstream, live view."""

@@ -1,0 +1,184 @@
+"""The one-command tour: an embedded broker, a worker, a realistic upstream with an incident, and a live view."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+import urllib.request
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+from rich.console import Console
+from rich.live import Live
+
+from cxstream.demo.embedded import EmbeddedBroker, EmbeddedBrokerError
+from cxstream.demo.live_view import Board, Session, read, render, summary
+from cxstream.demo.upstream import PRODUCTS, REGIONS, Delivery, Incident, Upstream, demo_upstream
+from cxstream.domain.instant import MINUTE_MS
+from cxstream.domain.policy import Policy
+from cxstream.kafka.codec import DELIVERED_AT, Codec
+from cxstream.kafka.schemas import Schemas
+from cxstream.kafka.topics import check, topic_table
+
+GROUP = "cxstream-demo"
+PARTITIONS = 4
+SOURCES = {"ticket": "cxstream.tickets", "dispatch": "cxstream.dispatch", "parts": "cxstream.parts"}
+INCIDENT_REGION = "east"
+INCIDENT_AGE_MS = 30 * MINUTE_MS
+POISON_EVERY = 250
+"""Every so many live events one that no codec can read: dead letters are part of real life."""
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+LOOK_SECONDS = 1.0
+LIVE_SECONDS = 0.2
+
+
+class DemoError(RuntimeError):
+    """The demo cannot go on; the message is for the person who ran it."""
+
+
+def run(*, seconds: int | None, seed: int, port: int) -> int:
+    """Run the tour until it is stopped, or for `seconds`; return the exit status: 0 if all partitions were covered."""
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="cxstream-demo-") as folder,
+            EmbeddedBroker(Path(folder) / "broker") as broker,
+        ):
+            with contextlib.suppress(KeyboardInterrupt):
+                return asyncio.run(_tour(broker.bootstrap, Path(folder), seconds, seed, port))
+            return 0
+    except EmbeddedBrokerError as error:
+        raise DemoError(str(error)) from error
+
+
+async def _tour(bootstrap: str, folder: Path, seconds: int | None, seed: int, port: int) -> int:
+    console = Console()
+    now_ms = time.time_ns() // 1_000_000
+    upstream = demo_upstream(now_ms, seed=seed, incident=Incident(INCIDENT_REGION, now_ms - INCIDENT_AGE_MS))
+    table = topic_table(
+        group=GROUP, sources=SOURCES, trusted=SOURCES.values(), partitions=PARTITIONS, replication_factor=1
+    )
+    await check(bootstrap, table, declare=True)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=20, max_batch_size=1 << 18)
+    await producer.start()
+    try:
+        console.print("forty days of a field-service company's history go to Kafka ...")
+        sent = await _send(producer, upstream.events(now_ms))
+        await producer.flush()
+        console.print(f"{sent:,} events sent; starting the worker (log: {folder / 'worker.log'})")
+        async with _worker(bootstrap, folder, port) as worker:
+            live = asyncio.create_task(_live(producer, upstream))
+            try:
+                return await _watch(console, worker, folder, port, seconds)
+            finally:
+                live.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await live
+    finally:
+        await producer.stop()
+
+
+async def _send(producer: AIOKafkaProducer, deliveries: Iterable[Delivery]) -> int:
+    codec = Codec(Schemas.packaged(), skew_ms=Policy().clock_skew_ms)
+    sent = 0
+    for delivered_ms, topic, event in deliveries:
+        headers = [(DELIVERED_AT, str(delivered_ms).encode())]
+        await producer.send(SOURCES[topic], codec.encode(event), key=str(event["case_id"]).encode(), headers=headers)
+        sent += 1
+    return sent
+
+
+async def _live(producer: AIOKafkaProducer, upstream: Upstream) -> None:
+    """Go on in real time: what is delivered now is sent now, and at times something no codec can read."""
+    sent = 0
+    while True:
+        sent += await _send(producer, upstream.events(time.time_ns() // 1_000_000))
+        if sent >= POISON_EVERY:
+            sent = 0
+            await producer.send(SOURCES["dispatch"], b"not an event", key=b"nobody")
+        await asyncio.sleep(LIVE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _worker(bootstrap: str, folder: Path, port: int) -> AsyncIterator[Process]:
+    """Run a real worker in a process of its own; it is stopped as an operator would stop it."""
+    settings = {
+        "CXSTREAM_KAFKA_BOOTSTRAP": bootstrap,
+        "CXSTREAM_KAFKA_GROUP": GROUP,
+        "CXSTREAM_KAFKA_PARTITIONS": str(PARTITIONS),
+        "CXSTREAM_KAFKA_REPLICATION_FACTOR": "1",
+        "CXSTREAM_KAFKA_TRUSTED_TOPICS": ",".join(SOURCES.values()),
+        "CXSTREAM_LEDGER_LABEL_VALUES_REGION": ",".join(region.name for region in REGIONS),
+        "CXSTREAM_LEDGER_LABEL_VALUES_PRODUCT": ",".join(product.name for product in PRODUCTS),
+        "CXSTREAM_LEDGER_LEVELS": "job=all,region=1h 24h 30d,product=24h 30d",
+        "CXSTREAM_HTTP_PORT": str(port),
+        "CXSTREAM_DATA_FOLDER": str(folder / "worker"),
+        "CXSTREAM_DRAIN_SECONDS": "5",
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CXSTREAM_")} | settings
+    with (folder / "worker.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cxstream", "worker", env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _watch(console: Console, worker: Process, folder: Path, port: int, seconds: int | None) -> int:
+    """Show what the worker says until the time is over; return 0 if it covered all its partitions at the end."""
+    session, board = Session(), None
+    links = [("metrics", f"http://127.0.0.1:{port}/metrics"), ("pages", f"http://127.0.0.1:{port}/")]
+    ends_at = time.monotonic() + seconds if seconds is not None else None
+    starts_by = time.monotonic() + START_SECONDS
+    with contextlib.ExitStack() as stack:
+        view = (
+            stack.enter_context(Live(console=console, screen=True, auto_refresh=False)) if console.is_terminal else None
+        )
+        while ends_at is None or time.monotonic() < ends_at:
+            board = await _look(port) or board
+            if worker.returncode is not None:
+                raise DemoError(f"the worker ended with status {worker.returncode}:\n{_last_words(folder)}")
+            if board is None and time.monotonic() > starts_by:
+                raise DemoError(f"the worker did not start within {START_SECONDS:.0f} s:\n{_last_words(folder)}")
+            if board is not None:
+                now_ms = time.time_ns() // 1_000_000
+                session.observe(board, now_ms)
+                if view is not None:
+                    view.update(render(board, session, now_ms=now_ms, size=console.size, links=links), refresh=True)
+            await asyncio.sleep(LOOK_SECONDS)
+    if board is None:
+        raise DemoError(f"the worker said nothing:\n{_last_words(folder)}")
+    console.print(summary(board, now_ms=time.time_ns() // 1_000_000))
+    return 0 if board.pipeline.covered else 1
+
+
+async def _look(port: int) -> Board | None:
+    """Return what the worker shows now, None while it does not answer."""
+
+    def get() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    try:
+        return read([await asyncio.to_thread(get)])
+    except OSError:
+        return None
+
+
+def _last_words(folder: Path) -> str:
+    return (folder / "worker.log").read_text(errors="replace")[-2_000:]
