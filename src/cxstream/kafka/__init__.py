@@ -1,0 +1,1 @@
+"""The edge to Kafka: topics, codec, tables, batches, the agent of cases."""

@@ -1,0 +1,391 @@
+"""The agent of cases and boards: takes a batch of one partition from bytes to published verdicts, then acks it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from cxstream.domain.cases import Case, Reception
+from cxstream.domain.facts import Fact, RejectedError
+from cxstream.domain.policy import Policy
+from cxstream.domain.vocabulary import fields_of
+from cxstream.engine.assess import Assessment, Catalogue, Change, Clock, assess, close, receive
+from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
+from cxstream.kafka.changelog_table import ChangelogTable, Outgoing
+from cxstream.kafka.codec import Codec
+from cxstream.kafka.dead_letters import SourceRecord, dead_letter
+from cxstream.kafka.partition import Partition
+from cxstream.kafka.partition_batches import PartitionBatch, Record
+from cxstream.kafka.records import Relay, UnreadableRecordError, read_board, read_case, read_relay, write
+from cxstream.kafka.schemas import RegistryUnavailableError, SchemaIds, UnknownSchemaIdError
+
+REGISTRY_ATTEMPTS = 20
+REGISTRY_PAUSE_SECONDS = 1.0
+
+
+class Activity(Protocol):
+    """What the agent reports of its work, for counters; `topic` is ticket, dispatch or parts."""
+
+    def consumed(self, topic: str, count: int = 1) -> None:
+        """Count records that were read."""
+
+    def rejected(self, topic: str, reason: str) -> None:
+        """Count a record that was no fact."""
+
+    def dead_letter(self, topic: str, reason: str) -> None:
+        """Count a dead letter that was written."""
+
+    def duplicate(self, topic: str, count: int = 1) -> None:
+        """Count facts that were known already."""
+
+    def conflict(self, topic: str, count: int = 1) -> None:
+        """Count facts whose event id was known with another content."""
+
+    def late(self, topic: str, disposition: str, count: int = 1) -> None:
+        """Count facts that came too late: `after_seal`, or refused by a `closed_case`."""
+
+    def unknown_type(self, topic: str, count: int = 1) -> None:
+        """Count facts of a type the vocabulary does not know."""
+
+    def verdict_changed(self, sign: str, old: str | None, new: str) -> None:
+        """Count a published verdict; `old` is None for the first of its unit."""
+
+    def processed(self, topic: str, count: int, seconds: float) -> None:
+        """Take the time a batch of events took, `seconds` altogether."""
+
+    def counted(self, topic: str, seconds: float, count: int = 1) -> None:
+        """Take how long after their delivery events reached the figures."""
+
+
+class TopicRoles(NamedTuple):
+    """The names of the topics by the part they play."""
+
+    sources: Mapping[str, str]
+    """Kafka topic -> ticket, dispatch or parts."""
+    trusted: frozenset[str]
+    """Source topics whose delivery header is believed."""
+    assets: str
+    """Identity facts on their way to the boards of assets."""
+    relays: str
+    """Facts of other cases on their way to the cases that must know them."""
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every topic the agent consumes."""
+        return (*self.sources, self.assets, self.relays)
+
+
+Produce = Callable[[str, "int | None", Sequence[Outgoing]], Awaitable[None]]
+WallClock = Callable[[], int]
+"""Milliseconds since the epoch."""
+
+
+class _CaseInHand:
+    """One case of a batch: as it was read, as it is now, and what the batch did to it."""
+
+    __slots__ = ("case", "fresh", "key", "old")
+
+    def __init__(self, key: bytes, old: Case | None) -> None:
+        self.key = key
+        self.old = old
+        self.case = old if old is not None else Case(key.decode())
+        self.fresh: list[tuple[str, str]] = []
+        """(topic, event id) of the case's own facts that were new in this batch."""
+
+
+class _Intake:
+    """What the records of a batch came to on their way to the cases."""
+
+    __slots__ = ("delivered_ms", "receptions", "rejected", "unknown_types")
+
+    def __init__(self) -> None:
+        self.delivered_ms: list[int] = []
+        self.receptions: Counter[Reception] = Counter()
+        self.rejected: list[tuple[Record, RejectedError]] = []
+        self.unknown_types = 0
+
+
+@dataclass(kw_only=True)
+class CaseAgent:
+    """Processes batches of source topics, relays and boards; one at a time per partition."""
+
+    catalogue: Catalogue
+    policy: Policy
+    codec: Codec
+    schema_ids: SchemaIds
+    topics: TopicRoles
+    cases: ChangelogTable
+    boards: ChangelogTable
+    produce: Produce
+    partition: Callable[[int], Partition]
+    """Returns an owned partition; raises PartitionLostError for another."""
+    clock: Callable[[Partition, PartitionBatch | None], Clock]
+    """Reads the clock of a partition, what is in the batch taken."""
+    wall_ms: WallClock
+    activity: Activity
+    partition_of: Callable[[bytes], int]
+    """Returns the partition producers must put a key on."""
+    version: str
+    """Of the worker, for dead letters."""
+    due_limit: int
+    """Cases judged again by the clock in one go, at most."""
+    max_record_bytes: int
+    """A larger case record leaves its residue (overflow)."""
+
+    async def process(self, batch: PartitionBatch) -> None:
+        """Process one batch and acknowledge it, after everything it caused is acknowledged by the broker."""
+        partition = self.partition(batch.tp.partition)
+        async with partition.lock:
+            if batch.tp.topic == self.topics.assets:
+                await self._process_boards(partition, batch)
+            else:
+                await self._process_cases(partition, batch)
+            batch.ack()
+
+    async def judge_due(self, partition: Partition) -> None:
+        """Judge again the cases the clock may have changed, so many at a time that batches get their turn."""
+        more = True
+        while more:
+            async with partition.lock:
+                self.partition(partition.number)
+                clock = self.clock(partition, None)
+                in_hand = self._due(partition, clock, {})
+                if in_hand:
+                    await self._publish(partition, in_hand, clock)
+            more = len(in_hand) >= self.due_limit
+
+    # --- cases
+
+    async def _process_cases(self, partition: Partition, batch: PartitionBatch) -> None:
+        started_ms = self.wall_ms()
+        topic = batch.tp.topic
+        source = self.topics.sources.get(topic)
+        in_hand: dict[bytes, _CaseInHand] = {}
+        intake = _Intake()
+        for record in batch.records:
+            if source is None:
+                self._take_relay(partition.number, record, in_hand)
+            else:
+                await self._take(partition.number, source, batch, record, in_hand, intake)
+        if source is not None and intake.delivered_ms:
+            partition.clock.took(source, max(intake.delivered_ms))
+        clock = self.clock(partition, batch)
+        in_hand |= self._due(partition, clock, in_hand)
+        dead = [self._dead_letter(batch, record, error) for record, error in intake.rejected]
+        await self._publish(
+            partition, in_hand, clock, [self.produce(f"{topic}.dead-letters", None, dead)] if dead else []
+        )
+        if source is not None:
+            self._report(source, len(batch.records), intake, started_ms, live=partition.caught_up)
+
+    async def _take(
+        self,
+        number: int,
+        source: str,
+        batch: PartitionBatch,
+        record: Record,
+        in_hand: dict[bytes, _CaseInHand],
+        intake: _Intake,
+    ) -> None:
+        """Take one source record to its case, or put it with the rejected ones."""
+        try:
+            case_id, fact = await self._decode(source, batch.tp.topic, record)
+            taken = self._case(number, case_id.encode(), in_hand, check_key=True)
+        except RejectedError as error:
+            intake.rejected.append((record, error))
+            return
+        intake.delivered_ms.append(fact.delivered_ms)
+        taken.case, reception = receive(taken.case, fact, self.catalogue, self.policy)
+        intake.receptions[reception] += 1
+        if reception == "applied":
+            taken.fresh.append((source, fact.event_id))
+            intake.unknown_types += fields_of(fact.topic, fact.type) is None
+
+    def _report(self, source: str, records: int, intake: _Intake, started_ms: int, *, live: bool) -> None:
+        """Count what a batch came to, now that it is in the ledger."""
+        activity, now_ms = self.activity, self.wall_ms()
+        activity.consumed(source, records)
+        for _record, error in intake.rejected:
+            activity.rejected(source, error.reason)
+            activity.dead_letter(source, error.reason)
+        activity.duplicate(source, intake.receptions["duplicate"])
+        activity.conflict(source, intake.receptions["conflict"])
+        activity.late(source, "closed_case", intake.receptions["refused"])
+        activity.unknown_type(source, intake.unknown_types)
+        activity.processed(source, records, (now_ms - started_ms) / 1000)
+        if live:
+            for delivered_ms in intake.delivered_ms:
+                activity.counted(source, (now_ms - delivered_ms) / 1000)
+
+    async def _decode(self, source: str, topic: str, record: Record) -> tuple[str, Fact]:
+        """Decode a record; a schema id that is not known yet is looked up, patiently while the registry is away."""
+        for _attempt in range(REGISTRY_ATTEMPTS):
+            try:
+                return self.codec.decode(
+                    source,
+                    record.key,
+                    record.value,
+                    record.timestamp,
+                    record.headers,
+                    trusted=topic in self.topics.trusted,
+                )
+            except UnknownSchemaIdError as unknown:
+                try:
+                    await self.schema_ids.fetch(unknown.schema_id)
+                except RegistryUnavailableError:
+                    await asyncio.sleep(REGISTRY_PAUSE_SECONDS)
+        raise RejectedError("unknown_schema", None, "a schema id that the registry or the configuration knows")
+
+    def _take_relay(self, number: int, record: Record, in_hand: dict[bytes, _CaseInHand]) -> None:
+        relay = _readable_relay(record)
+        if relay is None or record.key is None:
+            self.activity.rejected("relays", "unreadable")
+            return
+        taken = self._case(number, record.key, in_hand)
+        for fact in relay.facts:
+            taken.case, _reception = receive(taken.case, fact, self.catalogue, self.policy, relay.origin)
+        if relay.crowded_since_ms is not None:
+            taken.case = taken.case.crowd(relay.crowded_since_ms)
+
+    def _case(
+        self, number: int, key: bytes, in_hand: dict[bytes, _CaseInHand], *, check_key: bool = False
+    ) -> _CaseInHand:
+        """Return a case of the partition in hand, read at most once per batch.
+
+        Raises RejectedError `wrong_partition` for a case that is new here and belongs on another partition.
+        """
+        taken = in_hand.get(key)
+        if taken is None:
+            data = self.cases.get(number, key)
+            if data is None and check_key and self.partition_of(key) != number:
+                raise RejectedError(
+                    "wrong_partition", "key", "partitioned by murmur2 of the case id, as Java producers do"
+                )
+            taken = in_hand[key] = _CaseInHand(key, None if data is None else read_case(data))
+        return taken
+
+    def _due(
+        self, partition: Partition, clock: Clock, in_hand: Mapping[bytes, _CaseInHand]
+    ) -> dict[bytes, _CaseInHand]:
+        due: dict[bytes, _CaseInHand] = {}
+        for key in partition.deadlines.due(clock.now_ms, self.due_limit):
+            if key not in in_hand:
+                self._case(partition.number, key, due)
+        return due
+
+    async def _publish(
+        self,
+        partition: Partition,
+        in_hand: Mapping[bytes, _CaseInHand],
+        clock: Clock,
+        sent: Sequence[Awaitable[None]] = (),
+    ) -> None:
+        """Judge the cases in hand, relay what others must learn, write the records, then let the ledger follow.
+
+        Relays and dead letters (`sent`) are acknowledged before the records are written: a record that holds a fact
+        proves that its relays are out, so a replay need not repeat them.
+        """
+        changes: list[Change] = []
+        relays: list[Outgoing] = []
+        assets: list[Outgoing] = []
+        for taken in in_hand.values():
+            if taken.case is not taken.old:
+                to_boards, to_survivors = told_by(taken.old or Case(taken.case.case_id), taken.case, self.policy)
+                assets += _outgoing(to_boards)
+                relays += _outgoing(to_survivors)
+            assessment = assess(taken.case, self.catalogue, self.policy, clock)
+            taken.case = assessment.case
+            changes += assessment.changes
+            self._count_late(taken, assessment)
+        await asyncio.gather(
+            *sent,
+            *([self.produce(self.topics.assets, None, assets)] if assets else []),
+            *([self.produce(self.topics.relays, None, relays)] if relays else []),
+        )
+        if in_hand:
+            await self.cases.put_many(
+                partition.number, [(taken.key, self._record(taken)) for taken in in_hand.values()]
+            )
+        for taken in in_hand.values():
+            partition.update(taken.key, taken.old, taken.case)
+        for change in changes:
+            self.activity.verdict_changed(
+                change.new.sign, change.old.verdict if change.old else None, change.new.verdict
+            )
+
+    def _record(self, taken: _CaseInHand) -> bytes:
+        """Return the record of a case; one too large for the changelog leaves its residue (overflow)."""
+        record = write(taken.case)
+        if len(record) > self.max_record_bytes:
+            taken.case = close(taken.case, "overflow", taken.case.judged_ms)
+            record = write(taken.case)
+        return record
+
+    def _count_late(self, taken: _CaseInHand, assessment: Assessment) -> None:
+        if assessment.late_event_ids:
+            for topic, event_id in taken.fresh:
+                if event_id in assessment.late_event_ids:
+                    self.activity.late(topic, "after_seal")
+
+    def _dead_letter(self, batch: PartitionBatch, record: Record, error: RejectedError) -> Outgoing:
+        source = SourceRecord(
+            batch.tp.topic,
+            batch.tp.partition,
+            record.offset,
+            record.timestamp,
+            record.key,
+            record.value,
+            record.headers,
+        )
+        letter = dead_letter(source, error.reason, str(error), worker_version=self.version)
+        return Outgoing(letter.key, letter.value, letter.headers)
+
+    # --- boards
+
+    async def _process_boards(self, partition: Partition, batch: PartitionBatch) -> None:
+        """Take identity facts to the boards of their assets and on to the cases that share them."""
+        old_boards: dict[bytes, Board] = {}
+        new_boards: dict[bytes, Board] = {}
+        for record in batch.records:
+            relay = _readable_relay(record)
+            if relay is None or record.key is None:
+                self.activity.rejected("assets", "unreadable")
+                continue
+            if record.key not in new_boards:
+                data = self.boards.get(partition.number, record.key)
+                board = Board(record.key.decode()) if data is None else read_board(data)
+                old_boards[record.key] = new_boards[record.key] = board
+            for fact in relay.facts:
+                new_boards[record.key] = new_boards[record.key].advance(relay.origin, fact, self.policy)
+        relays: list[Outgoing] = []
+        for key, new in new_boards.items():
+            old = old_boards[key]
+            if new is not old:
+                relays += _outgoing(for_members(old, new))
+                relays += [
+                    Outgoing(case_id.encode(), write(Relay("", [], new.crowded_since_ms)))
+                    for case_id in told_crowded(old, new)
+                ]
+        if relays:
+            await self.produce(self.topics.relays, None, relays)
+        if new_boards:
+            await self.boards.put_many(partition.number, [(key, write(board)) for key, board in new_boards.items()])
+
+
+def _readable_relay(record: Record) -> Relay | None:
+    try:
+        return read_relay(record.value)
+    except UnreadableRecordError:
+        return None
+
+
+def _outgoing(postings: Postings) -> Iterable[Outgoing]:
+    """Yield one relay per destination and origin."""
+    grouped: dict[tuple[str, str], list[Fact]] = {}
+    for (to, origin, _event_id), fact in postings.items():
+        grouped.setdefault((to, origin), []).append(fact)
+    for (to, origin), facts in grouped.items():
+        yield Outgoing(to.encode(), write(Relay(origin, facts)))

@@ -1,0 +1,254 @@
+"""Writes whole batches to Kafka and keeps the tables: one produce batch per partition, not one message per key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import faust
+from faust.types import TP
+
+from .partition_batches import Record
+
+Headers = list[tuple[str, bytes | None]]
+#: Bytes a produce batch needs around its first record, generously.
+_BATCH_OVERHEAD_BYTES = 256
+_NO_HEADERS: Headers = []
+
+
+class PartitionLostError(Exception):
+    """The partition is not owned (any more); whoever owns it now will do the work."""
+
+
+class RecordTooLargeError(ValueError):
+    """One record does not fit into a produce batch; nothing of that call was written."""
+
+
+class Outgoing(NamedTuple):
+    """One record to produce; the time is in milliseconds since the epoch, None for now."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = _NO_HEADERS
+    timestamp_ms: int | None = None
+
+
+class OffsetRange(NamedTuple):
+    """Offsets first..last, both included."""
+
+    first: int
+    last: int
+
+
+class BatchProducer:
+    """Packs records into produce batches, keeps their order per partition, and knows what is not acknowledged yet."""
+
+    def __init__(
+        self, producer: Callable[[], Any], permission: Callable[[], Awaitable[None]], max_record_bytes: int
+    ) -> None:
+        """Send through the started AIOKafkaProducer that `producer` returns, each time after awaiting `permission`."""
+        self._producer = producer
+        self._permission = permission
+        self._max_record_bytes = max_record_bytes
+        self._order: defaultdict[TP, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._unacknowledged: set[asyncio.Task[Any]] = set()
+        self._tenure = 0
+
+    def send(
+        self,
+        topic: str,
+        partition: int,
+        records: Iterable[Outgoing],
+        acknowledged: Callable[[list[OffsetRange]], None] | None = None,
+    ) -> asyncio.Task[list[OffsetRange]]:
+        """Produce to one partition; the task returns the offsets written when all are acknowledged, or raises.
+
+        Order is the order of the calls. Raises RecordTooLargeError at once, before anything is sent; the task raises
+        PartitionLostError when partitions were given up before it was this call's turn.
+        """
+        packed = self._pack(topic, partition, records)
+        task = asyncio.ensure_future(self._deliver(TP(topic, partition), packed, self._tenure, acknowledged))
+        self._unacknowledged.add(task)
+        task.add_done_callback(self._unacknowledged.discard)
+        return task
+
+    async def end_tenure(self, timeout_seconds: float) -> bool:
+        """Refuse what waits for its turn, wait for what is on its way; False when some of it is not acknowledged."""
+        self._tenure += 1
+        pending = set(self._unacknowledged)
+        if pending and timeout_seconds > 0:
+            _, pending = await asyncio.wait(pending, timeout=timeout_seconds)
+        return not pending
+
+    def _pack(self, topic: str, partition: int, records: Iterable[Outgoing]) -> list[Any]:
+        create_batch = self._producer().create_batch
+        limit = self._max_record_bytes - _BATCH_OVERHEAD_BYTES  # a batch takes its first record, whatever its size
+        batches, batch = [], None
+        for key, value, headers, timestamp_ms in records:
+            size = len(key or b"") + len(value or b"")
+            if headers:
+                size += sum(len(name) + len(content or b"") + 10 for name, content in headers)
+            if size > limit:
+                raise RecordTooLargeError(f"{size} bytes for {topic}[{partition}]; a record may have {limit}")
+            if batch is None or batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
+                batch = create_batch()
+                batches.append(batch)
+                batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers)
+        for batch in batches:
+            batch.close()  # send at once: nothing else is appended, so lingering would only delay
+        return batches
+
+    async def _deliver(
+        self, tp: TP, batches: list[Any], tenure: int, acknowledged: Callable[[list[OffsetRange]], None] | None
+    ) -> list[OffsetRange]:
+        producer = self._producer()
+        sizes = [batch.record_count() for batch in batches]
+        async with self._order[tp]:  # first come first served, or an older value of a key could end up behind a newer
+            await self._permission()
+            if tenure != self._tenure:
+                raise PartitionLostError(f"partitions were given up before {tp} could be written")
+            futures = [await producer.send_batch(batch, tp.topic, partition=tp.partition) for batch in batches]
+        if futures:
+            await asyncio.wait(futures)  # all of them: a failed one must not leave the others unwatched
+        ranges = []
+        for future, size in zip(futures, sizes, strict=True):
+            first: int = future.result().offset
+            ranges.append(OffsetRange(first, first + size - 1))
+        if acknowledged is not None:
+            acknowledged(ranges)
+        return ranges
+
+
+class ChangelogTable(faust.Table[bytes, bytes]):
+    """A Faust table whose keys are kept per partition in memory and whose writes and recovery come in batches.
+
+    Faust decides where it lives, declares its changelog and runs its recovery; `table[key] = value` is refused.
+    """
+
+    def __init__(self, app: Any, *, writes: BatchProducer, owned: Callable[[], frozenset[int]], **options: Any) -> None:
+        """Write through `writes`, and only to partitions that `owned` returns."""
+        super().__init__(app, key_type=bytes, value_type=bytes, **options)
+        self._writes = writes
+        self._owned = owned
+        self._partitions: dict[int, dict[bytes, bytes]] = {}
+        # Up to which changelog offset this memory is complete, and what we wrote beyond a gap (see unread_ranges).
+        self._complete: dict[int, int] = {}
+        self._beyond: defaultdict[int, dict[int, int]] = defaultdict(dict)
+
+    def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]  # the partition is part of a key
+        """Return the value of a key in a partition, None when there is none or the partition is not here."""
+        keys = self._partitions.get(partition)
+        return None if keys is None else keys.get(key)
+
+    def find(self, key: bytes) -> bytes | None:
+        """Return the value of a key in any owned partition; slower than `get`."""
+        found = (self.get(partition, key) for partition in self._owned())
+        return next((value for value in found if value is not None), None)
+
+    def items_of(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over one owned partition (nothing, when it is not owned); it must not be written meanwhile."""
+        return iter(self._partitions.get(partition, {}).items() if partition in self._owned() else ())
+
+    def count(self, partition: int) -> int:
+        """Return the number of keys in one partition, standbys included."""
+        return len(self._partitions.get(partition, ()))
+
+    def put_many(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> Awaitable[list[OffsetRange]]:
+        """Set the keys (None deletes), here at once and in the changelog; await it before acknowledging the cause.
+
+        The awaitable returns the changelog offsets written, or raises when any of them failed.
+        Raises PartitionLostError and RecordTooLargeError at once, with nothing changed.
+        """
+        if partition not in self._owned():
+            raise PartitionLostError(f"{self.name}[{partition}] is not owned")
+        keys = self._partitions.setdefault(partition, {})
+
+        def acknowledged(ranges: list[OffsetRange]) -> None:
+            if self._partitions.get(partition) is keys:  # else it was given up meanwhile
+                self._advance(partition, ranges)
+
+        sent = self._writes.send(
+            self.changelog_topic_name, partition, (Outgoing(key, value) for key, value in items), acknowledged
+        )
+        for key, value in items:
+            if value is None:
+                keys.pop(key, None)
+            else:
+                keys[key] = value
+        return sent
+
+    def complete_offset(self, partition: int) -> int:
+        """Return the changelog offset up to which this memory holds everything, -1 when that is nothing."""
+        return self._complete.get(partition, -1)
+
+    def unread_ranges(self, partition: int) -> list[OffsetRange]:
+        """Return changelog offsets that lie before our own acknowledged writes and are not ours.
+
+        Empty in sound operation. Otherwise another worker wrote here, late: its records are to be read and united.
+        They are also read at the next rebalance, because this memory does not count as complete beyond them.
+        """
+        gaps, complete = [], self._complete.get(partition, -1)
+        for first, last in sorted(self._beyond[partition].items()):
+            gaps.append(OffsetRange(complete + 1, first - 1))
+            complete = last
+        return gaps
+
+    # --- for recovery -----------------------------------------------------------------------------------------------
+
+    def apply(self, partition: int, records: Iterable[Record], next_offset: int) -> bool:
+        """Apply records read from the changelog, in order; False when none of them was news."""
+        keys = self._partitions.setdefault(partition, {})
+        complete = self._complete.get(partition, -1)
+        news = False
+        for record in records:
+            if record.offset <= complete:
+                continue
+            news = True
+            if record.value is None:
+                keys.pop(record.key, None)
+            else:
+                keys[record.key] = record.value
+        self._complete[partition] = max(complete, next_offset - 1)
+        return news
+
+    def forget(self, partition: int) -> None:
+        """Drop the keys of a partition; it is read from the start of the changelog when it comes back."""
+        self._partitions.pop(partition, None)
+        self._complete.pop(partition, None)
+        self._beyond.pop(partition, None)
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Tell Faust's recovery up to where this memory is complete (for the stock memory store: always None).
+
+        So a partition kept over a rebalance, or promoted from standby, reads only what it has not seen.
+        """
+        return self._complete.get(tp.partition)
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Forget the partitions that are neither active nor standby here any more: no ghosts."""
+        kept = {tp.partition for tp in assigned if tp.topic == self.changelog_topic_name}
+        for partition in [p for p in self._partitions if p not in kept]:
+            self.forget(partition)
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+
+    def _advance(self, partition: int, ranges: list[OffsetRange]) -> None:
+        beyond = self._beyond[partition]
+        beyond.update(ranges)
+        complete = self._complete.get(partition, -1)
+        while complete + 1 in beyond:
+            complete = beyond.pop(complete + 1)
+        self._complete[partition] = complete
+
+    # --- refused: one changelog message per key is what this class is there to avoid ----------------------------------
+
+    def on_key_set(self, key: bytes, value: bytes) -> None:  # noqa: ARG002 - Faust's signature
+        """Refuse `table[key] = value`."""
+        raise TypeError("write with put_many(partition, items)")
+
+    def on_key_del(self, key: bytes) -> None:  # noqa: ARG002 - Faust's signature
+        """Refuse `del table[key]`."""
+        raise TypeError("delete with put_many(partition, [(key, None)])")

@@ -1,0 +1,661 @@
+"""Joins our batches to Faust: membership, assignment, recovery, ownership stay Faust's; records bypass its event path.
+
+Every override below says which stock behaviour it replaces; all were read from faust-streaming 0.15.3 (mode-streaming
+0.7.1, aiokafka 0.14.0). Other versions are refused at import: read docs/adr on the Faust seam before raising them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
+from typing import Any, NoReturn
+
+import faust
+from faust.exceptions import ImproperlyConfigured
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode import Service
+
+from .changelog_table import BatchProducer, ChangelogTable, Outgoing, PartitionLostError
+from .partition_batches import PartitionBatch, PartitionBatches, ReadRange
+
+logger = logging.getLogger(__name__)
+
+READ_FROM = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
+_SHAPES: Mapping[Any, str] = {
+    driver.Consumer._drain_messages: "self, fetcher",
+    driver.Consumer._new_offset: "self, tp",
+    driver.Consumer.subscribe: "self, topics",
+    driver.Consumer._filter_tps_with_pending_acks: "self, topics",
+    driver.Consumer.on_partitions_revoked: "self, revoked",
+    driver.Consumer.on_partitions_assigned: "self, assigned, generation_id",
+    driver.Consumer.seek_wait: "self, partitions",
+    driver.Consumer.verify_event_path: "self, now, tp",
+    driver.AIOKafkaConsumerThread._create_worker_consumer: "self, transport",
+    driver.Producer._settings_extra: "self",
+    Recovery.on_rebalance: "self, assigned, revoked, newly_assigned, generation_id",
+    Recovery._seek_offsets: "self, consumer, tps, offsets, title",
+    Recovery._set_recovery_started: "self",
+    Recovery.on_recovery_completed: "self, generation_id",
+    faust.Table.persisted_offset: "self, tp",
+    faust.Table.on_rebalance: "self, assigned, revoked, newly_assigned, generation_id",
+    faust.App._stop_consumer: "self",
+}
+
+
+def _assert_read_versions() -> None:
+    for package, read in READ_FROM.items():
+        if version(package) != read:
+            raise ImportError(f"cxstream.kafka.engine was written against {package} {read}, found {version(package)}")
+    for method, shape in _SHAPES.items():
+        if ", ".join(inspect.signature(method).parameters) != shape:
+            raise ImportError(f"{method.__qualname__} is not the method cxstream.kafka.engine overrides: {shape}")
+
+
+_assert_read_versions()
+
+FETCH_SECONDS = 0.25
+FETCH_SECONDS_UNDER_PRESSURE = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """What the engine needs to know. Times in seconds, sizes in bytes."""
+
+    group: str
+    bootstrap: str
+    source_topics: Sequence[str]
+    partitions: int
+    data_folder: Path
+    max_batch_records: int = 1000
+    #: Batches of different partition numbers worked on at the same time.
+    concurrent_batches: int = 2
+    session_timeout_seconds: float = 20.0
+    heartbeat_seconds: float = 3.0
+    #: A worker whose batches do not move for so long leaves the group.
+    stuck_seconds: float = 300.0
+    commit_interval_seconds: float = 1.0
+    #: How long a rebalance or a stop waits for batches and writes in flight.
+    drain_seconds: float = 10.0
+    #: A write that is not acknowledged by then has failed, and the process ends.
+    write_timeout_seconds: float = 60.0
+    fetch_wait_seconds: float = 0.2
+    standby_replicas: int = 0
+    replication_factor: int = 3
+    declare_topics: bool = True
+    changelog_configuration: Mapping[str, Any] | None = None
+    produce_batch_bytes: int = 512 * 1024
+    #: A larger record is refused before anything is sent; the topics written to must take batches of this size.
+    max_record_bytes: int = 8 * 1024 * 1024
+    compression: str | None = "lz4"
+    #: Static membership: the pod's stable name.
+    instance_id: str | None = None
+    #: faust.SASLCredentials, faust.SSLCredentials, ...
+    credentials: Any = None
+    ssl_context: ssl.SSLContext | None = None
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """aiokafka's consumer, in Faust's thread for it: fetches, heartbeats and commits."""
+
+    #: When the request of the last heartbeat the coordinator accepted was sent (monotonic seconds).
+    heard_at = 0.0
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        # Stock reads uncommitted unless exactly_once, and long-polls 1.5 s, in which time a partition that was emptied
+        # just after the poll began is not fetched again (one request per broker at a time).
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = int(self.app.settings.fetch_wait_seconds * 1000)  # type: ignore[attr-defined]
+        return consumer
+
+    async def on_start(self) -> None:
+        # Adds to stock: remembers when the coordinator was heard, the lease for writing.
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        heartbeat = coordinator._do_heartbeat
+
+        async def timed_heartbeat() -> bool:
+            sent_at = monotonic()
+            accepted: bool = await heartbeat()
+            if accepted:
+                self.heard_at = sent_at
+            return accepted
+
+        coordinator._do_heartbeat = timed_heartbeat
+
+    async def fetch_ranges(self, wanted: set[TP], *, timeout_seconds: float, alive: bool) -> dict[TP, ReadRange]:
+        """Return what was fetched for each wanted partition, and how far its position moved, with or without records.
+
+        `alive` with nothing wanted tells aiokafka that this is no stuck consumer (it would leave the group).
+        """
+        ranges: dict[TP, ReadRange] = await self.call_thread(self._fetch_ranges, wanted, timeout_seconds, alive=alive)
+        return ranges
+
+    async def _fetch_ranges(self, wanted: set[TP], timeout_seconds: float, *, alive: bool) -> dict[TP, ReadRange]:
+        # In place of _fetch_records: aiokafka's result as it is, and the positions of the same instant.
+        consumer = self._ensure_consumer()
+        subscriptions = consumer._subscription
+        if not wanted:  # to aiokafka, no partitions means all of them
+            if alive:
+                with subscriptions.fetch_context():
+                    pass
+            return {}
+        with subscriptions.fetch_context():
+            fetched = await consumer._fetcher.fetched_records(wanted, timeout_seconds)
+        assignment = subscriptions.subscription.assignment
+        states = {tp: assignment.state_value(tp) for tp in wanted} if assignment is not None else {}
+        return {
+            tp: ReadRange(fetched.get(tp, []), state.position, state.lso, state.timestamp)
+            for tp, state in states.items()
+            if state is not None and state.has_valid_position
+        }
+
+
+class _Consumer(driver.Consumer):
+    """Faust's consumer, delivering source topics to PartitionBatches and changelogs to recovery, list by list.
+
+    Rule that keeps reading exact: what was read is dropped only when the partition was given up meanwhile, and a
+    partition is sought to its start before it is read again, never while a read is under way (`_reading`).
+    """
+
+    app: EngineApp
+    _thread: _ConsumerThread
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._reading = asyncio.Lock()
+        #: Counts revocations; what was begun before one must not be finished after it.
+        self.epoch = 0
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def subscribe(self, topics: Any) -> None:
+        # Adds to stock: an app stopped while it starts would still join, without its changelogs, and while the group
+        # contains a member with other topics Faust assigns nobody co-partitioned.
+        if not self.app.should_stop:
+            await super().subscribe(topics)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        # In place of stock: four tasks, a lock and a queue per record, and a generation check that forgets positions.
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                await self._read_once()
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+
+    async def _read_once(self) -> None:
+        batches, recovery = self.app.batches, self.app.recovery
+        wanted, pressed = batches.wanted()
+        wanted |= recovery.readable & self._get_active_partitions()
+        timeout = FETCH_SECONDS_UNDER_PRESSURE if pressed else FETCH_SECONDS
+        async with self._reading:
+            ranges = await self._thread.fetch_ranges(wanted, timeout_seconds=timeout, alive=not pressed)
+        for tp, read in ranges.items():
+            if tp.topic in self.app.source_topics:
+                batches.offer(tp, read)
+            else:
+                recovery.apply(tp, read)
+                await asyncio.sleep(0)
+        if not wanted:
+            await asyncio.sleep(FETCH_SECONDS_UNDER_PRESSURE)
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        # Adds to stock: not while a read is under way, or its result would move the position that was just set.
+        async with self._reading:
+            await super().seek_wait(partitions)
+
+    async def open_sources(self, epoch: int, generation: int) -> None:
+        """Begin to deliver the source partitions, from their committed offsets or else the start of the log."""
+        sources = {tp for tp in self.assignment() if tp.topic in self.app.source_topics}
+        starts = {tp: offset for tp in sources if (offset := self._committed_offset[tp]) is not None}
+        starts.update(await self.earliest_offsets(*(sources - starts.keys())))
+        ends = await self.highwaters(*sources)
+        for tp, start in starts.items():
+            if start > ends[tp]:
+                raise ImproperlyConfigured(f"committed {start}, but {tp} ends at {ends[tp]}: topic created anew?")
+        await self.seek_wait(starts)
+        if self.epoch == epoch:
+            self.app.batches.open(generation, {tp: (start, ends[tp]) for tp, start in starts.items()})
+
+    # --- rebalancing ------------------------------------------------------------------------------------------------
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        # Adds to stock, before it: stock forgets what was acknowledged first and commits afterwards.
+        # aiokafka only logs what a rebalance listener raises, so it crashes the app here.
+        try:
+            await self.app.give_up()
+        except Exception as exc:  # noqa: BLE001 - whatever it is
+            await self.app.crash(exc)
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        # Adds to stock, before it: the check of co-partitioning and our hook.
+        self._thread.heard_at = monotonic()
+        if not self.app.should_stop:
+            try:
+                assigned_numbers = self.app.co_partitions()
+                self.app.untouched &= assigned_numbers
+                await self.app.hooks.on_partitions_assigned(assigned_numbers)
+            except Exception as exc:  # noqa: BLE001 - whatever it is
+                await self.app.crash(exc)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    @property
+    def lease_expired(self) -> bool:
+        """True when the coordinator was not heard for a session: somebody else may own our partitions by now."""
+        return monotonic() - self._thread.heard_at > self.app.settings.session_timeout_seconds
+
+    # --- committing -------------------------------------------------------------------------------------------------
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        # In place of a list of every acknowledged offset: one number per partition.
+        return (tp for tp in self.app.batches.tps() if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self.app.batches.committable(tp)
+
+    async def commit_now(self) -> None:
+        """Commit what is acknowledged at this instant (`commit()` does nothing when a commit is under way)."""
+        while await self.maybe_wait_for_commit_to_finish():
+            pass
+        await self.commit()
+
+    def verify_event_path(self, now: float, tp: TP) -> None:  # noqa: ARG002 - Faust's signature
+        # In place of stock, which looks for streams that stopped: there are none. Lag is exported instead.
+        return None
+
+
+class _Producer(driver.Producer):
+    def _settings_extra(self) -> Mapping[str, Any]:
+        # Stock is idempotent only with exactly_once. A resent older value must not land behind a newer one.
+        return {"enable_idempotence": True}
+
+
+class _Transport(driver.Transport):
+    Consumer = _Consumer
+    Producer = _Producer
+
+
+class _Recovery(Recovery):
+    """Faust's recovery with its decisions kept and the record path replaced."""
+
+    app: EngineApp
+
+    def __post_init__(self) -> None:
+        #: Changelog partitions sought in this generation; others are not read.
+        self.readable: set[TP] = set()
+        self._hook: asyncio.Task[None] | None = None
+        self._epoch = -1
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        # Adds to stock: remembers which assignment this recovery is for. Stock compares generations only, and from a
+        # revocation until everybody has joined again (as long as the slowest member drains) the old one is still known.
+        self._epoch = self.app.consumer.epoch
+        self.readable = set()
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+
+    def overtaken(self) -> bool:
+        """Tell whether the partitions this recovery is for have been revoked meanwhile."""
+        return self.app.consumer.epoch != self._epoch or self.app.consumer_generation_id != self._generation_id
+
+    def apply(self, tp: TP, read: ReadRange) -> None:
+        """Apply what was read from one changelog partition to its table."""
+        if tp not in self.readable:
+            return
+        offsets = self.active_offsets if tp in self.active_tps else self.standby_offsets
+        table: Any = self.tp_to_table[tp]
+        if table.apply(tp.partition, read.records, read.next_offset):
+            self.app.untouched -= {tp.partition}
+        offsets[tp] = max(offsets[tp], read.next_offset - 1)
+        self._last_flush_at = monotonic()  # stock's watchdog looks at these two
+        self._active_events_received_at[tp] = self._last_flush_at
+        self._end_when_complete()
+        if not self.tables.standbys_ready and not self.standby_remaining_total():
+            self.tables.on_standbys_ready()
+
+    def _end_when_complete(self) -> None:
+        if self.in_recovery and self.readable >= self.active_tps and not self.need_recovery():
+            self._set_recovery_ended()
+            self.signal_recovery_end.set()
+
+    @Service.task
+    async def _slurp_changelogs(self) -> None:
+        # In place of stock: one event at a time off a queue, errors swallowed. Records come through apply();
+        # what is left is to notice an end that no record announces.
+        async for _ in self.itertimer(0.5, name="recovery-end"):
+            self._end_when_complete()
+
+    def _set_recovery_started(self) -> None:
+        # Stock clears the signal in its record loop, where a signal given early is lost.
+        super()._set_recovery_started()
+        self.signal_recovery_end.clear()
+
+    async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:
+        # Adds to stock: from here on these partitions may be read.
+        epoch = self._epoch
+        await super()._seek_offsets(consumer, tps, offsets, title)
+        if epoch == self._epoch and not self.overtaken():
+            self.readable |= tps
+
+    async def on_recovery_completed(self, generation_id: int = 0) -> None:
+        # Adds to stock: ownership and our hook before anything flows (stock swallows exceptions of its callbacks), the
+        # sources after it. _wait() raises when the next rebalance overtakes this.
+        if self.overtaken():
+            return  # the next assignment starts a recovery of its own
+        for tp in self.active_tps:
+            table: Any = self.tp_to_table[tp]
+            table.apply(tp.partition, [], self.active_highwaters[tp] + 1)
+        await self._wait(self._announce(generation_id))
+        if self.overtaken():
+            return
+        await super().on_recovery_completed(generation_id)
+        if not self.overtaken():
+            await self._wait(self.app.consumer.open_sources(self._epoch, generation_id))
+
+    async def _announce(self, generation: int) -> None:
+        self._hook = hook = asyncio.ensure_future(self.app.take_over(generation))
+        try:
+            await asyncio.wait([hook])
+        finally:
+            hook.cancel()
+        if not hook.cancelled():
+            hook.result()
+
+    async def interrupt(self) -> None:
+        """Stop reading changelogs, and stop the hook if it runs: a rebalance begins."""
+        self.readable = set()
+        if self._hook is not None and not self._hook.done():
+            self._hook.cancel()
+            await asyncio.wait([self._hook])
+
+
+class _TableManager(TableManager):
+    @property
+    def recovery(self) -> _Recovery:
+        if self._recovery is None:
+            self._recovery = _Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery  # type: ignore[return-value]
+
+
+async def _nothing(_partitions: frozenset[int]) -> None:
+    return None
+
+
+async def _nothing_yet() -> None:
+    return None
+
+
+@dataclass
+class Hooks:
+    """What the worker does when partitions (their numbers) come and go; an exception in any of them ends the process.
+
+    on_partitions_revoked and on_partitions_assigned hold up the rebalance, and no heartbeat is sent during the latter:
+    keep them short.
+    """
+
+    #: The app starts; nothing is assigned yet.
+    on_start: Callable[[], Awaitable[None]] = _nothing_yet
+    #: A rebalance or the end begins: none of these partitions is owned from here on; batches have been waited for.
+    on_partitions_revoked: Callable[[frozenset[int]], Awaitable[None]] = _nothing
+    #: Faust has been assigned these; their tables are not recovered yet.
+    on_partitions_assigned: Callable[[frozenset[int]], Awaitable[None]] = _nothing
+    #: The tables of these partitions are complete; batches follow when this returns. Cancelled by a rebalance.
+    on_recovered: Callable[[frozenset[int]], Awaitable[None]] = _nothing
+
+
+class EngineApp(faust.App):
+    """A Faust app whose source topics come as batches and whose tables are ChangelogTables."""
+
+    consumer: _Consumer
+
+    def __init__(self, settings: EngineSettings, **options: Any) -> None:
+        """Prepare; nothing connects before `run`. `options` are further Faust settings."""
+        settings.data_folder.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        self.source_topics = frozenset(settings.source_topics)
+        self.batches = PartitionBatches(max_batch_records=settings.max_batch_records)
+        self.hooks = Hooks()
+        #: The partitions whose tables are complete here and may be written.
+        self.owned: frozenset[int] = frozenset()
+        #: Those of `owned` whose tables are just as in the generation before: what was derived from them still holds.
+        self.kept: frozenset[int] = frozenset()
+        #: The candidates for `kept` while a rebalance is under way.
+        self.untouched: frozenset[int] = frozenset()
+        self.writes = BatchProducer(self._aiokafka_producer, self._permission_to_write, settings.max_record_bytes)
+        self._handler: Callable[[PartitionBatch], Awaitable[None]] | None = None
+        self._working: dict[asyncio.Task[Any], PartitionBatch] = {}
+        super().__init__(
+            settings.group,
+            **{
+                "broker": [f"kafka://{address}" for address in settings.bootstrap.split(",")],
+                "broker_credentials": settings.credentials,
+                "ssl_context": settings.ssl_context,
+                "broker_session_timeout": settings.session_timeout_seconds,
+                "broker_heartbeat_interval": settings.heartbeat_seconds,
+                "broker_max_poll_interval": settings.stuck_seconds,
+                "broker_commit_interval": settings.commit_interval_seconds,
+                "consumer_group_instance_id": settings.instance_id,
+                "consumer_auto_offset_reset": "earliest",
+                "producer_acks": -1,
+                "producer_request_timeout": settings.write_timeout_seconds,
+                "producer_linger": 0.0,
+                "producer_max_batch_size": settings.produce_batch_bytes,
+                "producer_compression_type": settings.compression,
+                "processing_guarantee": "at_least_once",
+                "store": "memory://",
+                "table_standby_replicas": settings.standby_replicas,
+                "topic_partitions": settings.partitions,
+                "topic_replication_factor": settings.replication_factor,
+                "topic_allow_declare": settings.declare_topics,
+                "topic_disable_leader": True,
+                "web_enabled": False,
+                "worker_redirect_stdouts": False,
+                "datadir": settings.data_folder,
+                "TableManager": _TableManager,
+                **options,
+            },
+        )
+        for name in settings.source_topics:
+            topic = self.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+            self.topics.add(topic)
+
+    # --- for the composition root -----------------------------------------------------------------------------------
+
+    def changelog_table(self, name: str) -> ChangelogTable:
+        """Declare a table; all of them before `run`."""
+        table = ChangelogTable(
+            self,
+            writes=self.writes,
+            owned=lambda: self.owned,
+            name=name,
+            partitions=self.settings.partitions,
+            extra_topic_configs=dict(self.settings.changelog_configuration or {}),
+            beacon=self.tables.beacon,
+        )
+        self.tables.add(table)
+        return table
+
+    def process(self, handler: Callable[[PartitionBatch], Awaitable[None]]) -> None:
+        """Give every batch to `handler`, which acknowledges it; anything it raises ends the process, unacknowledged.
+
+        A handler that is still busy when its partition is given up is cancelled; PartitionLostError is no failure then.
+        """
+        self._handler = handler
+
+    async def produce_many(self, topic: str, partition: int | None, records: Sequence[Outgoing]) -> None:
+        """Produce records in batches; partition None spreads them by key as Java and Faust do. Raises if any failed."""
+        if partition is not None:
+            await self.writes.send(topic, partition, records)
+            return
+        producer = self._aiokafka_producer()
+        await producer.client._wait_on_metadata(topic)
+        spread: dict[int, list[Outgoing]] = {}
+        for record in records:
+            number = producer._partition(topic, None, record.key, record.value, record.key, record.value)
+            spread.setdefault(number, []).append(record)
+        sent = [self.writes.send(topic, number, part) for number, part in spread.items()]
+        for result in await asyncio.gather(*sent, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    def recovery_remaining(self) -> dict[TP, int]:
+        """Return the changelog records still to be read, per active changelog partition."""
+        return {tp: max(0, count) for tp, count in self.recovery.active_remaining().items()}
+
+    async def changelog_ends(self, table: ChangelogTable) -> dict[int, int]:
+        """Ask the broker where the changelog of each owned partition ends (the offset the next record will get).
+
+        Greater than `table.complete_offset(partition) + 1` with no write of ours under way: somebody else wrote.
+        """
+        tps = [TP(table.changelog_topic_name, partition) for partition in self.owned]
+        ends: Mapping[TP, int] = await self.consumer.highwaters(*tps)
+        return {tp.partition: end for tp, end in ends.items()}
+
+    @property
+    def lease_expired(self) -> bool:
+        """True when the group was not heard for a session; writes wait, and nothing should be exposed."""
+        return self.consumer.lease_expired
+
+    @property
+    def generation(self) -> int:
+        """The group's generation as this worker knows it."""
+        return self.consumer_generation_id
+
+    @property
+    def recovery(self) -> _Recovery:
+        """Faust's recovery service."""
+        return self.tables.recovery  # type: ignore[attr-defined,no-any-return]
+
+    # --- ownership --------------------------------------------------------------------------------------------------
+
+    async def give_up(self) -> None:
+        """Stop delivery, wait for what is in flight (bounded), commit, give up every partition, tell the worker."""
+        consumer = self.consumer
+        consumer.epoch += 1
+        await self.recovery.interrupt()
+        self.batches.close()
+        # A crashed app has nobody to finish a batch; without a lease nothing may be written any more.
+        patience = 0.0 if self.crashed or consumer.lease_expired else self.settings.drain_seconds
+        late = await self.batches.drain(patience)
+        for task, batch in list(self._working.items()):
+            if not batch.current:
+                task.cancel()  # or it could write, much later, what it made of a table that is not ours any more
+        owned, self.owned = self.owned, frozenset()
+        if not await self.writes.end_tenure(patience):
+            late = owned  # unknown what of it reaches the changelog: read it again
+        await consumer.commit_now()
+        self.batches.forget()
+        if late:
+            logger.warning("gave up partitions with work in flight: %s", sorted(late))
+        for table in self.tables.values():
+            for partition in late:
+                table.forget(partition)  # all tables are ChangelogTables
+                self.recovery.revoke(TP(table.changelog_topic_name, partition))
+        if owned:
+            self.untouched = owned - late
+            await self.hooks.on_partitions_revoked(owned)
+
+    async def take_over(self, generation: int) -> None:
+        """Own the recovered partitions and tell the worker."""
+        self.owned = self.co_partitions()
+        self.kept = self.owned & self.untouched
+        logger.info("generation %d: recovered partitions %s", generation, sorted(self.owned))
+        await self.hooks.on_recovered(self.owned)
+
+    def co_partitions(self) -> frozenset[int]:
+        """Return the assigned partition numbers; raises when topics and changelogs are not assigned alike."""
+        topics = self.source_topics | {table.changelog_topic_name for table in self.tables.values()}
+        actives = self.assignor.assigned_actives()
+        numbers = {topic: frozenset(tp.partition for tp in actives if tp.topic == topic) for topic in topics}
+        if len(set(numbers.values())) > 1:
+            shown = {topic: sorted(partitions) for topic, partitions in sorted(numbers.items())}
+            raise ImproperlyConfigured(f"not co-partitioned, is the number of partitions the same everywhere? {shown}")
+        return next(iter(numbers.values()), frozenset())
+
+    async def _permission_to_write(self) -> None:
+        # A worker that was paused longer than a session may have been replaced: ask the group before writing.
+        epoch = self.consumer.epoch
+        while self.consumer.lease_expired:
+            if self.consumer.epoch != epoch or self.should_stop:
+                raise PartitionLostError("the group was not heard for a session")
+            await asyncio.sleep(0.05)
+
+    # --- running ----------------------------------------------------------------------------------------------------
+
+    async def on_start(self) -> None:
+        """Refuse to run without tables (adds to stock): Faust would assign topics round-robin, not co-partitioned."""
+        if not self.tables:
+            raise ImproperlyConfigured("declare at least one changelog_table")
+        await self.hooks.on_start()
+        await super().on_start()
+
+    async def on_started_init_extra_tasks(self) -> None:
+        """Start the tasks that process batches (adds to stock; called after the first recovery)."""
+        await super().on_started_init_extra_tasks()
+        if self._handler is not None:
+            for _ in range(self.settings.concurrent_batches):
+                self.add_future(self._process(self._handler))
+
+    async def _process(self, handler: Callable[[PartitionBatch], Awaitable[None]]) -> None:
+        task: Any = asyncio.current_task()
+        async for batch in self.batches:
+            self._working[task] = batch
+            try:
+                await handler(batch)
+            except PartitionLostError:
+                if batch.current and self.batches.is_open:
+                    raise
+            except asyncio.CancelledError:
+                if self.should_stop:
+                    raise
+                if batch.current:  # mode would end a cancelled task silently, and a partition would stand still
+                    raise RuntimeError(f"cancelled while processing {batch.tp}") from None
+                task.uncancel()
+            else:
+                if batch.current:
+                    raise RuntimeError(f"the handler neither acknowledged nor failed: {batch.tp} {batch.next_offset}")
+            finally:
+                del self._working[task]
+
+    async def _stop_consumer(self) -> None:
+        # Adds to stock, before it: batches in flight are finished and committed while we are still a member.
+        self.batches.stop()
+        if self._consumer is not None and self._consumer.started:
+            try:
+                await self.give_up()
+            except Exception:  # stopping goes on: what was not committed is done again by the next owner
+                logger.exception("partitions could not be given up in order")
+        await super()._stop_consumer()
+
+    def _new_transport(self) -> Any:
+        # In place of stock's lookup by URL scheme.
+        return _Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Any:
+        return _Transport(self.conf.broker_producer, self)
+
+    def _aiokafka_producer(self) -> Any:
+        return self.producer._ensure_producer()  # type: ignore[attr-defined]
+
+
+def run(app: EngineApp, *, loglevel: str = "INFO") -> NoReturn:
+    """Run the worker until SIGTERM, SIGINT or a crash, then end the process (0, or 1 after a crash)."""
+    worker = faust.Worker(app, loglevel=loglevel)
+    worker.spinner = None  # its handler sets the root logger to DEBUG
+    worker.execute_from_commandline()

@@ -1,0 +1,66 @@
+"""How records of cases and boards, and relays between them, are written to Kafka: a version byte, then MessagePack."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from cxstream.domain.cases import Case
+from cxstream.domain.facts import Fact
+from cxstream.engine.boards import Board
+
+VERSION = b"\x01"
+"""Raised when old readers could no longer read what is written; fields are only ever appended within a version."""
+
+
+class Relay(msgspec.Struct, array_like=True):
+    """What one case is told of another, or an asset board of a case; keyed by the asset or case it goes to."""
+
+    origin: str
+    """The case the facts belong to."""
+    facts: list[Fact] = []
+    crowded_since_ms: int | None = None
+    """Instead of facts: the asset has too many cases to be told apart, since this delivery time."""
+
+
+class UnreadableRecordError(ValueError):
+    """A record of our own topics that this version cannot read."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_cases = msgspec.msgpack.Decoder(Case)
+_boards = msgspec.msgpack.Decoder(Board)
+_relays = msgspec.msgpack.Decoder(Relay)
+
+
+def write(record: Case | Board | Relay) -> bytes:
+    """Return the bytes of a record."""
+    return VERSION + _encoder.encode(record)
+
+
+def read_case(data: bytes) -> Case:
+    """Read a case record; raises UnreadableRecordError."""
+    return _read(_cases, data)
+
+
+def read_board(data: bytes) -> Board:
+    """Read a board record; raises UnreadableRecordError."""
+    return _read(_boards, data)
+
+
+def read_relay(data: bytes | None) -> Relay:
+    """Read a relay; raises UnreadableRecordError."""
+    return _read(_relays, data or b"")
+
+
+_Record = TypeVar("_Record", Case, Board, Relay)
+
+
+def _read(decoder: msgspec.msgpack.Decoder[_Record], data: bytes) -> _Record:
+    if data[:1] != VERSION:
+        raise UnreadableRecordError(f"record version {data[:1].hex() or 'none'}, this version reads {VERSION.hex()}")
+    try:
+        return decoder.decode(memoryview(data)[1:])
+    except msgspec.DecodeError as error:
+        raise UnreadableRecordError(str(error)) from error

@@ -1,0 +1,438 @@
+"""The one table of the topics the service reads and writes, and the check at start that the brokers have them so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnsupportedVersionError,
+    for_code,
+)
+
+from cxstream.domain.instant import DAY_MS
+
+from .dead_letters import SUFFIX
+
+CASES_TABLE = "cases"
+BOARDS_TABLE = "boards"
+"""Names of the tables; Faust calls a changelog {group}-{table}-changelog."""
+
+SOURCE_RETENTION_MS = 90 * DAY_MS
+"""As long as a case that nobody ends lives: state lost for good can be built again from the sources."""
+DEAD_LETTER_RETENTION_MS = 30 * DAY_MS
+TOMBSTONE_RETENTION_MS = 7 * DAY_MS
+"""A reader that is further behind than this would miss that a case was forgotten."""
+COMPACTION_LAG_MS = DAY_MS
+"""An erased case is gone from the log this long after its tombstone, also where little is written."""
+STATED_TIME_RETENTION_BYTES = 4 * 1024**3
+"""Per partition, where time cannot limit: records that state their own time may be born older than any retention."""
+CHANGELOG_SEGMENT_BYTES = 128 * 1024**2
+LARGE_MESSAGE_BYTES = 8 * 1024**2
+"""Of changelogs, where a case of many facts is one record, and of dead letters, which carry more than their source."""
+
+PAUSE_SECONDS = 0.5
+REQUEST_SECONDS = 5.0
+"""One request; a broker that is silent for so long is asked again while the time of the check lasts."""
+
+Role = Literal["source", "assets", "relays", "changelog", "dead-letters"]
+Severity = Literal["error", "warning", "created"]
+
+
+class Topic(NamedTuple):
+    """One topic: what it is for, how it is keyed, and how it is created where it is missing."""
+
+    name: str
+    role: Role
+    purpose: str
+    key: str
+    partitions: int
+    replication_factor: int
+    configuration: Mapping[str, str]
+    co_partitioned: bool = True
+    """True if a case or asset must be in the partition of the same number as in the other topics."""
+    trusted: bool = False
+    """True if its records may state their own delivery time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicTable:
+    """All topics of one consumer group."""
+
+    group: str
+    partitions: int
+    sources: Mapping[str, Topic]
+    """By kind: ticket, dispatch, parts."""
+    assets: Topic
+    relays: Topic
+    changelogs: Mapping[str, Topic]
+    """By the name of the table."""
+    dead_letters: Mapping[str, Topic]
+    """By the name of the topic a rejected record was read from."""
+
+    @property
+    def topics(self) -> tuple[Topic, ...]:
+        """Every topic, sources first."""
+        own = (self.assets, self.relays, *self.changelogs.values())
+        return (*self.sources.values(), *own, *self.dead_letters.values())
+
+    @property
+    def consumed(self) -> tuple[str, ...]:
+        """The names of the topics the workers read as batches: the sources, and what they send each other."""
+        return (*(topic.name for topic in self.sources.values()), self.assets.name, self.relays.name)
+
+
+def topic_table(
+    *,
+    group: str,
+    sources: Mapping[str, str],
+    trusted: Collection[str] = (),
+    partitions: int,
+    replication_factor: int,
+) -> TopicTable:
+    """Return the topics of a group; `sources` are topic names by kind, `trusted` some of these names.
+
+    Raises ValueError if two topics have the same name.
+    """
+    # With three copies one broker may be away and every acknowledged record is still on two.
+    insync = {"min.insync.replicas": str(max(1, min(2, replication_factor - 1)))}
+    stated_time = {
+        "message.timestamp.type": "CreateTime",
+        "retention.ms": "-1",
+        "retention.bytes": str(STATED_TIME_RETENTION_BYTES),
+    }
+    stamped_on_arrival = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(SOURCE_RETENTION_MS)}
+    large = {"max.message.bytes": str(LARGE_MESSAGE_BYTES)}
+
+    def topic(name: str, role: Role, purpose: str, key: str, *configurations: Mapping[str, str]) -> Topic:
+        merged = {"cleanup.policy": "delete", **insync}
+        for configuration in configurations:
+            merged |= configuration
+        return Topic(
+            name=name,
+            role=role,
+            purpose=purpose,
+            key=key,
+            partitions=partitions,
+            replication_factor=replication_factor,
+            configuration=merged,
+            co_partitioned=role != "dead-letters",
+            trusted=role == "source" and name in trusted,
+        )
+
+    compacted = {
+        "cleanup.policy": "compact",
+        "delete.retention.ms": str(TOMBSTONE_RETENTION_MS),
+        "max.compaction.lag.ms": str(COMPACTION_LAG_MS),
+        "segment.bytes": str(CHANGELOG_SEGMENT_BYTES),
+        **large,
+    }
+    dead = {
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(DEAD_LETTER_RETENTION_MS),
+        **large,
+    }
+    assets = topic(f"{group}-assets", "assets", "identity facts to asset boards", "asset_id", stated_time, large)
+    relays = topic(f"{group}-relays", "relays", "facts to other cases", "case_id", stated_time, large)
+    table = TopicTable(
+        group=group,
+        partitions=partitions,
+        sources={
+            kind: topic(
+                name, "source", f"{kind} events", "case_id", stated_time if name in trusted else stamped_on_arrival
+            )
+            for kind, name in sources.items()
+        },
+        assets=assets,
+        relays=relays,
+        changelogs={
+            CASES_TABLE: topic(
+                f"{group}-{CASES_TABLE}-changelog", "changelog", "the records of cases", "case_id", compacted
+            ),
+            BOARDS_TABLE: topic(
+                f"{group}-{BOARDS_TABLE}-changelog", "changelog", "the boards of assets", "asset_id", compacted
+            ),
+        },
+        dead_letters={
+            name: topic(name + SUFFIX, "dead-letters", f"rejected records of {name}", "as in the source", dead)
+            for name in (*sources.values(), assets.name, relays.name)
+        },
+    )
+    twice = [name for name, count in Counter(topic.name for topic in table.topics).items() if count > 1]
+    if twice:
+        raise ValueError(f"two topics of group {group} would be named {', '.join(twice)}")
+    return table
+
+
+# --- The check at start ---------------------------------------------------------------------------------------------
+
+
+class Finding(NamedTuple):
+    """What is to be said about one topic; an error keeps the worker from starting."""
+
+    severity: Severity
+    topic: str
+    has: str
+    needs: str
+    mend: str
+
+    def __str__(self) -> str:
+        if self.severity == "created":
+            return f"{self.topic}: created with {self.needs}"
+        return f"{self.topic}: {self.has}, needs {self.needs}. {self.mend}"
+
+
+class TopicsError(Exception):
+    """The topics cannot be used as they are; `findings` say why and how to mend it."""
+
+    def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
+        """Take a message, and what was found."""
+        super().__init__("\n  ".join([message, *map(str, findings)]))
+        self.findings = tuple(findings)
+
+
+class BrokersUnreachableError(TopicsError):
+    """No broker answered in time, or none could do what was asked."""
+
+
+async def check(
+    bootstrap: str,
+    table: TopicTable,
+    *,
+    declare: bool,
+    timeout_seconds: float = 30.0,
+    client: Mapping[str, Any] | None = None,
+) -> list[Finding]:
+    """Check that the brokers have the topics of the table, and return what is worth a warning or was created.
+
+    With `declare` topics that are missing are created; existing ones are never altered, and nothing is created while
+    one of them has another number of partitions. `client` are further arguments of an aiokafka client (security).
+    Raises TopicsError for what keeps the worker from starting, BrokersUnreachableError after `timeout_seconds`.
+    """
+    last: Exception | None = None
+    created: list[Finding] = []
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                try:
+                    async with _admin(bootstrap, client or {}) as admin:
+                        inspection = _Inspection(admin, table, _Tools(bootstrap, client or {}))
+                        return await inspection.run(created, declare=declare)
+                except (KafkaError, OSError, TimeoutError) as error:
+                    last = error
+                    await asyncio.sleep(PAUSE_SECONDS)
+    except TimeoutError:
+        said = f"{type(last).__name__}: {last}" if last is not None else "no answer"
+        raise BrokersUnreachableError(
+            f"no broker of {bootstrap} could be asked about the topics within {timeout_seconds:g} s ({said});"
+            " is the address right, is the broker up and reachable, and do protocol and login fit its listener?"
+        ) from last
+
+
+@contextlib.asynccontextmanager
+async def _admin(bootstrap: str, client: Mapping[str, Any]) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap, **{"request_timeout_ms": int(REQUEST_SECONDS * 1000), **client}
+    )
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+class _Tools:
+    """Words the commands of Kafka's own tools."""
+
+    def __init__(self, bootstrap: str, client: Mapping[str, Any]) -> None:
+        secured = client.get("security_protocol", "PLAINTEXT") != "PLAINTEXT"
+        self._server = f"--bootstrap-server {bootstrap}{' --command-config client.properties' if secured else ''}"
+
+    def create(self, topic: Topic, name: str = "") -> str:
+        settings = " ".join(f"--config {key}={value}" for key, value in topic.configuration.items())
+        return (
+            f"kafka-topics.sh {self._server} --create --topic {name or topic.name} --partitions {topic.partitions}"
+            f" --replication-factor {topic.replication_factor} {settings}"
+        )
+
+    def configure(self, name: str, key: str, value: str) -> str:
+        entity = f"--alter --entity-type topics --entity-name {name}"
+        return f"kafka-configs.sh {self._server} {entity} --add-config {key}={value}"
+
+
+_Existing = Mapping[str, Mapping[str, Any]]
+"""Topics the brokers list, by name, as aiokafka describes them."""
+
+
+class _Inspection:
+    """One attempt at the check, over one connection."""
+
+    def __init__(self, admin: AIOKafkaAdminClient, table: TopicTable, tools: _Tools) -> None:
+        self._admin = admin
+        self._table = table
+        self._tools = tools
+
+    async def run(self, created: list[Finding], *, declare: bool) -> list[Finding]:
+        """Return the findings; `created` is kept from attempt to attempt. Raises TopicsError."""
+        existing = await self._existing()
+        wrong = [
+            self._miscounted(topic, existing) for topic in self._table.topics if self._is_miscounted(topic, existing)
+        ]
+        missing = [topic for topic in self._table.topics if topic.name not in existing]
+        if declare and missing and not wrong:
+            await self._create(missing, created)
+            await asyncio.sleep(PAUSE_SECONDS)  # until every broker knows them
+            return await self.run(created, declare=declare)
+        if not declare:
+            wrong += [self._missing(topic) for topic in missing]
+        findings = [*created, *await self._configured(existing)]
+        wrong += [finding for finding in findings if finding.severity == "error"]
+        if wrong:
+            raise TopicsError(f"group {self._table.group} cannot work with {len(wrong)} topics as they are:", wrong)
+        return findings
+
+    async def _existing(self) -> _Existing:
+        # All of them: to ask for one by name would create it where the brokers create topics by themselves.
+        described = await self._admin.describe_topics()
+        return {topic["topic"]: topic for topic in described if topic["partitions"]}
+
+    async def _create(self, missing: Sequence[Topic], created: list[Finding]) -> None:
+        requests = [
+            NewTopic(topic.name, topic.partitions, topic.replication_factor, topic_configs=dict(topic.configuration))
+            for topic in missing
+        ]
+        response = await self._admin.create_topics(requests, timeout_ms=int(REQUEST_SECONDS * 1000))
+        refused = []
+        by_name = {topic.name: topic for topic in missing}
+        for name, code, *words in response.topic_errors:
+            error, topic = for_code(code), by_name[name]
+            if code == 0:
+                needs = f"{topic.partitions} partitions, {topic.replication_factor} copies"
+                created.append(Finding("created", name, "missing", needs, ""))
+            elif getattr(error, "retriable", False):
+                raise error(f"{name} could not be created")
+            elif error is not TopicAlreadyExistsError:
+                said = next(iter(words), None) or error.__name__
+                has = f"missing, and could not be created ({said})"
+                mend = f"Give this user the right to create it, or create it: {self._tools.create(topic)}"
+                refused.append(Finding("error", name, has, _needed(topic), mend))
+        if refused:
+            raise TopicsError(f"{len(refused)} topics could not be created:", refused)
+
+    def _missing(self, topic: Topic) -> Finding:
+        mend = (
+            f"Create it: {self._tools.create(topic)} (or start with kafka.declare_topics = true; if it is there, this"
+            " user may not see it: it needs the right to describe it)."
+        )
+        return Finding("error", topic.name, "missing", _needed(topic), mend)
+
+    def _is_miscounted(self, topic: Topic, existing: _Existing) -> bool:
+        found = existing.get(topic.name)
+        return topic.co_partitioned and found is not None and len(found["partitions"]) != topic.partitions
+
+    def _miscounted(self, topic: Topic, existing: _Existing) -> Finding:
+        count = len(existing[topic.name]["partitions"])
+        why = (
+            "Partitions cannot be taken away, and added ones re-hash the keys: a case or asset would be spread over two"
+            " partitions and its facts would not meet."
+        )
+        if topic.role == "source":
+            counts = [
+                len(existing.get(one.name, {"partitions": ()})["partitions"]) for one in self._table.sources.values()
+            ]
+            alike = f" All source topics have {count}; if that is meant, set kafka.partitions = {count}."
+            mend = (
+                f"{why}{alike if set(counts) == {count} else ''} To re-partition, create a topic of another name"
+                f" ({self._tools.create(topic, f'{topic.name}-{topic.partitions}')}), copy the records into it by key,"
+                " have upstream write there, name it in kafka.topics, and choose a new kafka.group, so that a new state"
+                " is made from the start of the sources."
+            )
+        else:
+            mend = (
+                f"{why} The state of group {self._table.group} was made with"
+                f" {count} partitions: set kafka.partitions back to {count}, or choose a new kafka.group, so that a new"
+                " state is made from the start of the sources."
+            )
+        return Finding("error", topic.name, f"has {count} partitions", _needed(topic), mend)
+
+    # --- configuration of topics that exist -------------------------------------------------------------------------
+
+    async def _configured(self, existing: _Existing) -> list[Finding]:
+        topics = [topic for topic in self._table.topics if topic.name in existing]
+        configurations = await self._configurations(topics)
+        findings = []
+        for topic in topics:
+            found = configurations.get(topic.name)
+            if found is None:
+                has, needs = "its configuration cannot be read", "the right to describe its configuration"
+                findings.append(Finding("warning", topic.name, has, needs, f"Not checked: {', '.join(_CHECKED)}."))
+            else:
+                findings += self._judged(topic, found)
+            copies = min(len(partition["replicas"]) for partition in existing[topic.name]["partitions"])
+            if copies < topic.replication_factor:
+                mend = "Add replicas with kafka-reassign-partitions.sh, or set kafka.replication_factor as it is meant."
+                has, needs = f"has {copies} copies", str(topic.replication_factor)
+                findings.append(Finding("warning", topic.name, has, needs, mend))
+        return findings
+
+    async def _configurations(self, topics: Sequence[Topic]) -> dict[str, dict[str, str]]:
+        """Return what could be read of the checked configuration, by topic."""
+        resources = [
+            ConfigResource(ConfigResourceType.TOPIC, topic.name, dict.fromkeys(_CHECKED, "")) for topic in topics
+        ]
+        try:
+            responses = await self._admin.describe_configs(resources) if resources else []
+        except (IncompatibleBrokerVersion, UnsupportedVersionError):
+            return {}
+        found = {}
+        for response in responses:
+            for code, _, _, name, entries in response.resources:
+                if getattr(for_code(code), "retriable", False):
+                    raise for_code(code)(f"the configuration of {name} could not be read")
+                if code == 0:
+                    found[name] = {key: value for key, value, *_ in entries}
+        return found
+
+    def _judged(self, topic: Topic, found: Mapping[str, str]) -> Iterator[Finding]:
+        def finding(severity: Severity, key: str, why: str) -> Finding:
+            needed = topic.configuration[key]
+            mend = f"{why} {self._tools.configure(topic.name, key, needed)}"
+            return Finding(severity, topic.name, f"has {key}={found[key]}", f"{key}={needed}", mend)
+
+        policies = set(found.get("cleanup.policy", topic.configuration["cleanup.policy"]).split(","))
+        if topic.role == "changelog" and policies != {"compact"}:
+            yield finding("error", "cleanup.policy", "It is the only durable state, and would be deleted by age.")
+        if topic.role != "changelog" and "compact" in policies:
+            yield finding(
+                "error", "cleanup.policy", "Every event counts, and only the last one of a key would be kept."
+            )
+        own_time = found.get("message.timestamp.type") == "CreateTime"
+        if topic.role == "source" and own_time and not topic.trusted:
+            why = "Upstream clocks decide when an event was delivered; use the broker's, or trust the topic on purpose."
+            yield finding("warning", "message.timestamp.type", why)
+        if topic.role in ("assets", "relays") and own_time and found.get("retention.ms", "-1") != "-1":
+            yield finding("warning", "retention.ms", "Facts of old cases are born old, and would be deleted unread.")
+        for key, why in _AT_LEAST.items():
+            least = topic.configuration.get(key) if topic.role != "source" else None
+            if least is not None and int(found.get(key, least)) < int(least):
+                yield finding("warning", key, why)
+
+
+_AT_LEAST = {
+    "min.insync.replicas": "A write that was acknowledged could be lost with one broker.",
+    "max.message.bytes": "A long record would be refused, and the worker would stop.",
+}
+_CHECKED = ("cleanup.policy", "message.timestamp.type", "retention.ms", "min.insync.replicas", "max.message.bytes")
+
+
+def _needed(topic: Topic) -> str:
+    return f"{topic.partitions} partitions" + (", like every topic that takes part" if topic.co_partitioned else "")
