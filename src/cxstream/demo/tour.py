@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.request
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
@@ -51,11 +51,20 @@ def run(*, seconds: int | None, seed: int, port: int) -> int:
             tempfile.TemporaryDirectory(prefix="cxstream-demo-") as folder,
             EmbeddedBroker(Path(folder) / "broker") as broker,
         ):
-            with contextlib.suppress(KeyboardInterrupt):
-                return asyncio.run(_tour(broker.bootstrap, Path(folder), seconds, seed, port))
-            return 0
+            return asyncio.run(_until_stopped(_tour(broker.bootstrap, Path(folder), seconds, seed, port)))
     except EmbeddedBrokerError as error:
         raise DemoError(str(error)) from error
+
+
+async def _until_stopped(tour: Coroutine[None, None, int]) -> int:
+    """Run the tour; Ctrl-C, a closed terminal or a kill end it in order, so that nothing is left running."""
+    task = asyncio.ensure_future(tour)
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 0
 
 
 async def _tour(bootstrap: str, folder: Path, seconds: int | None, seed: int, port: int) -> int:

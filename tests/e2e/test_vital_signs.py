@@ -1,0 +1,536 @@
+"""The whole path on real parts: events on Apache Kafka, a worker process, Prometheus with the generated rules."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from io import BytesIO
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import fastavro
+import pytest
+from aiokafka.partitioner import murmur2
+
+from cxstream.config import load
+from cxstream.demo.upstream import DAY, HOUR, Delivery, Upstream
+from cxstream.domain.instant import parse_instant
+from cxstream.domain.policy import Policy
+from cxstream.domain.windows import BUCKET_MS
+from cxstream.engine.ledger import Windows
+from cxstream.kafka.codec import REASONS
+from cxstream.kafka.schemas import Schemas
+from cxstream.offline.events_file import Delivered
+from cxstream.offline.judge import judge_facts
+from cxstream.render.rules import COVERED, WATERMARK_AGE, recording_rules, rules_file
+from cxstream.vital_signs import CATALOGUE
+from parts.broker import require_apache_kafka, test_broker
+from parts.producer import Job, Message, facts_of
+from parts.prometheus import Prometheus, promtool, require_prometheus
+from parts.worker import Samples, WorkerProcess
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_a_broker_that_keeps_its_promises")]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("CXSTREAM_SHARED", REPOSITORY.parent / "shared"))
+
+DEFAULT_WINDOWS = load(None, {}).windows()
+ALL_OF_TIME = {"CXSTREAM_LEDGER_WINDOWS": "24h,3650d", "CXSTREAM_LEDGER_LEVELS": "job=all,region=3650d,product=3650d"}
+"""Windows in which what happened long ago counts, and at no edge of which anything lies: figures that stand still."""
+ALL_OF_TIME_WINDOWS = load(None, ALL_OF_TIME).windows()
+LONG_AGO_MS = parse_instant("2024-03-01T00:00:00Z")
+
+
+@pytest.fixture(scope="module")
+def _a_broker_that_keeps_its_promises() -> None:
+    """Skip on the embedded broker: it does not evict dead members and may hang when one joins."""
+    if test_broker().kind == "embedded":
+        require_apache_kafka()
+
+
+# --- What the figures have to be, computed from the events alone ------------------------------------------------------
+
+Segments = dict[str, dict[str, str]]
+"""Case -> dimension -> value."""
+
+
+class Figures(NamedTuple):
+    """What Prometheus records of a job; nothing that is zero, but for ratios."""
+
+    units: Counter[tuple[str, ...]]
+    """By level, sign, segment, window, outcome and finality."""
+    ratios: dict[tuple[str, ...], float]
+    """By level, sign, segment and window."""
+    pending: Counter[tuple[str, ...]]
+    """By sign and window."""
+    excluded: Counter[tuple[str, ...]]
+    """By sign, window and reason."""
+
+    def differences(self, other: Figures) -> list[str]:
+        """Say where another set of figures differs, one line each."""
+        return [
+            f"{name} {key}: {mine.get(key, 'absent')}, not {theirs.get(key, 'absent')}"
+            for name, mine, theirs in zip(self._fields, self, other, strict=True)
+            for key in sorted(mine.keys() | theirs.keys())
+            if mine.get(key) != theirs.get(key)
+        ]
+
+
+UNITS = "cxstream_vital_sign_window_units"
+OUTCOMES = {"provisional_hit": "good", "final_hit": "good", "miss": "bad"}
+
+
+def figures_at(now_ms: int, facts: Sequence[Delivered], segments: Segments, windows: Windows) -> Figures:
+    """Count what `cxstream judge` says at a clock reading, window by window, with no code of the ledger's."""
+    units: Counter[tuple[str, ...]] = Counter()
+    pending: Counter[tuple[str, ...]] = Counter()
+    excluded: Counter[tuple[str, ...]] = Counter()
+    levels = {level.name: level for level in windows.levels}
+    of_segments = {label for name, level in levels.items() if name != "job" for label in level.windows}
+    for case_id, verdict, _ in judge_facts(facts, now_ms, CATALOGUE, Policy())[0]:
+        for label in of_job(windows):
+            age = now_ms // BUCKET_MS - verdict.anchor_ms // BUCKET_MS
+            if not 0 <= age < windows.lengths_ms[label] // BUCKET_MS:
+                continue
+            for level in levels.values():
+                if label in level.windows and verdict.verdict in OUTCOMES:
+                    segment = "/".join(segments.get(case_id, {}).get(name, "unknown") for name in level.dimensions)
+                    finality = ("final" if verdict.sealed else "provisional") if level.name == "job" else ""
+                    units[level.name, verdict.sign, segment, label, OUTCOMES[verdict.verdict], finality] += 1
+            if verdict.verdict == "pending" and label in of_segments:
+                pending[verdict.sign, label] += 1
+            if verdict.verdict == "excluded" and label in of_segments:
+                excluded[verdict.sign, label, verdict.reason.partition(":")[0]] += 1
+    return Figures(units, ratios_of(units), pending, excluded)
+
+
+def of_job(windows: Windows) -> tuple[str, ...]:
+    """Return the windows of the level job, which has all there are."""
+    return next(level.windows for level in windows.levels if level.name == "job")
+
+
+def ratios_of(units: Counter[tuple[str, ...]]) -> dict[tuple[str, ...], float]:
+    """Divide the good units of each level, sign, segment and window by the decided ones."""
+    good: Counter[tuple[str, ...]] = Counter()
+    decided: Counter[tuple[str, ...]] = Counter()
+    for (*of, outcome, _finality), count in units.items():
+        decided[tuple(of)] += count
+        good[tuple(of)] += count if outcome == "good" else 0
+    return {of: good[of] / count for of, count in decided.items()}
+
+
+def segments_of(deliveries: Sequence[Delivery]) -> Segments:
+    """Return the segment every case was opened in."""
+    return {
+        str(event["case_id"]): {name: str(event[name]) for name in ("region", "product")}
+        for _, _, event in deliveries
+        if event["type"] == "opened"
+    }
+
+
+def recorded(prometheus: Prometheus, job: Job) -> Figures:
+    """Return what the recording rules made of a job, all at one instant."""
+    units: Counter[tuple[str, ...]] = Counter()
+    ratios: dict[tuple[str, ...], float] = {}
+    standing: dict[str, Counter[tuple[str, ...]]] = {"pending": Counter(), "excluded": Counter()}
+    for series in prometheus.query(f'{{__name__=~"[a-z_]+:cxstream_vital_sign_.+", group="{job.group}"}}'):
+        labels, value = series["metric"], float(series["value"][1])
+        level, metric, operation = labels["__name__"].split(":")
+        of = tuple(labels.get(name, "") for name in ("vital_sign", "segment", "window"))
+        if (metric, operation) == ("cxstream_vital_sign_window_units", "sum"):
+            units[level, *of, labels["outcome"], labels.get("finality", "")] += int(value)
+        elif (metric, operation) == ("cxstream_vital_sign_good_per_units", "ratio"):
+            ratios[level, *of] = value
+        elif metric == "cxstream_vital_sign_pending_units":
+            standing["pending"][labels["vital_sign"], labels["window"]] += int(value)
+        elif metric == "cxstream_vital_sign_excluded_units":
+            standing["excluded"][labels["vital_sign"], labels["window"], labels["reason"]] += int(value)
+    return Figures(+units, ratios, standing["pending"], standing["excluded"])
+
+
+def exposed(samples: Samples) -> Figures:
+    """Add up the partitions of a single worker, as the recording rules do."""
+    of = ("level", "vital_sign", "segment", "window", "outcome", "finality")
+    units = samples.by(UNITS, *of)
+    pending = samples.by("cxstream_vital_sign_pending_units", "vital_sign", "window")
+    excluded = samples.by("cxstream_vital_sign_excluded_units", "vital_sign", "window", "reason")
+    return Figures(+units, ratios_of(units), pending, excluded)
+
+
+def wall_ms() -> int:
+    """Return the wall clock in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def history(seed: int, *, until_ms: int, days: int, cases_per_day: float) -> list[Delivery]:
+    """Return what a company's systems delivered in the days before an instant."""
+    return list(Upstream(seed, until_ms - days * DAY, cases_per_day=cases_per_day).events(until_ms))
+
+
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the generated recording rules for the default levels."""
+    file = tmp_path_factory.mktemp("rules") / "cxstream.rules.yml"
+    file.write_text(rules_file(recording_rules(DEFAULT_WINDOWS.levels, CATALOGUE)))
+    return file
+
+
+# --- Live figures -----------------------------------------------------------------------------------------------------
+
+
+class Live(NamedTuple):
+    """A worker that has caught up with a history that ends now, scraped by a Prometheus with the generated rules."""
+
+    job: Job
+    worker: WorkerProcess
+    prometheus: Prometheus
+    deliveries: list[Delivery]
+
+
+@pytest.fixture(scope="module")
+def live(kafka: str, rules: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """Play forty days: most before the worker starts, the last days while it runs and out of order."""
+    require_prometheus()
+    folder = tmp_path_factory.mktemp("live")
+    job = Job(kafka, "live")
+    job.declare()
+    deliveries = history(11, until_ms=wall_ms(), days=40, cases_per_day=7)
+    before, meanwhile = deliveries[: len(deliveries) * 3 // 4], deliveries[len(deliveries) * 3 // 4 :]
+    job.deliver(before)
+    with (
+        WorkerProcess(job.settings(folder), folder / "worker.log") as worker,
+        Prometheus({"cxstream": [worker.address]}, rule_files=[rules]) as prometheus,
+    ):
+        worker.wait_for(worker.caught_up, "caught up")
+        Random(5).shuffle(meanwhile)
+        job.deliver(meanwhile)
+        yield Live(job, worker, prometheus, deliveries)
+
+
+QUIET_MS = 10_000
+
+
+def test_recorded_figures_are_what_judge_says_of_the_same_events(live: Live) -> None:
+    """Every sum and ratio of job, region and product, pending and excluded too, is what judge makes of the events."""
+    facts, segments = facts_of(live.deliveries), segments_of(live.deliveries)
+
+    def expected(at_ms: int) -> Figures:
+        return figures_at(at_ms, facts, segments, DEFAULT_WINDOWS)
+
+    deadline = time.monotonic() + 60
+    while True:
+        begins_ms = wall_ms()
+        wanted = expected(begins_ms)
+        found = recorded(live.prometheus, live.job)
+        if wanted == expected(begins_ms + QUIET_MS):  # no deadline and no edge of a window until then
+            while found != wanted and wall_ms() < begins_ms + QUIET_MS:
+                time.sleep(0.25)
+                found = recorded(live.prometheus, live.job)
+            if found == wanted:
+                break
+        assert time.monotonic() < deadline, "\n".join(["recorded, not judged:", *found.differences(wanted)])
+        time.sleep(0.5)
+    assert {level for level, *_ in wanted.ratios} == {"job", "region", "product"}
+    assert {sign for _, sign, *_ in wanted.ratios} == set(CATALOGUE)
+    assert {outcome for *_, outcome, _ in wanted.units} == {"good", "bad"}
+    assert wanted.pending
+    assert wanted.excluded
+
+
+def test_ratios_are_trusted_while_all_partitions_are_covered_and_fresh(live: Live) -> None:
+    """With every partition owned by a worker that has caught up, the trusted ratios are the ratios."""
+    assert live.prometheus.wait_for(f'{COVERED}{{group="{live.job.group}"}} == 1')
+    assert live.prometheus.wait_for(f'{WATERMARK_AGE}{{group="{live.job.group}"}} < 30')
+    ratios = "{level}:cxstream_vital_sign_good_per_units:{kind}{{group=" + f'"{live.job.group}"' + "}}"
+    for level in ("job", "region", "product"):
+        ratio, trusted = (ratios.format(level=level, kind=kind) for kind in ("ratio", "trusted"))
+        live.prometheus.wait_for(trusted)
+        assert live.prometheus.query(f"{ratio} unless {trusted}") == []
+
+
+def test_metrics_pass_promtool(live: Live) -> None:
+    """A worker at work exposes what `promtool check metrics` has nothing to say about."""
+    promtool("check metrics", text=live.worker.metrics().text)
+
+
+# --- The machine-failure log ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine_failures(request: pytest.FixtureRequest) -> list[Delivery]:
+    """Run the adapter over the failure log; skip, audibly, where it is not on this machine."""
+    files = [SHARED / "data" / "azure_pdm" / f"PdM_{name}.csv" for name in ("failures", "maint", "errors")]
+    missing = [str(path) for path in files if not path.exists()]
+    if missing:
+        message = f"NOT PROVEN: {request.node.name}: no {', '.join(missing)}; set CXSTREAM_SHARED to the shared folder"
+        capture = request.config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            sys.stderr.write(f"\n{message}\n")
+        pytest.skip(message)
+    adapter = REPOSITORY / "examples" / "adapters" / "machine_failures.py"
+    command = [sys.executable, str(adapter), *map(str, files), "--only", "failures"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    return [Delivery(parse_instant(event.pop("seen")), event["topic"], event) for event in events]
+
+
+def test_machine_failures_are_recorded_as_the_log_has_them(
+    kafka: str, rules: Path, tmp_path: Path, machine_failures: list[Delivery]
+) -> None:
+    """Of 719 failures in the log 319 are recorded as repeated within 30 days and 400 as staying fixed, all final."""
+    require_prometheus()
+    job = Job(kafka, "machines")
+    job.declare()
+    job.deliver(machine_failures)
+    units = f'job:cxstream_vital_sign_window_units:sum{{group="{job.group}",vital_sign="stayed_fixed",window="3650d"}}'
+    sealed = f'job:cxstream_vital_sign_good_per_sealed_units:ratio{{group="{job.group}",vital_sign="stayed_fixed"}}'
+    with (
+        WorkerProcess({**job.settings(tmp_path), **ALL_OF_TIME}, tmp_path / "worker.log") as worker,
+        Prometheus({"cxstream": [worker.address]}, rule_files=[rules]) as prometheus,
+    ):
+        prometheus.wait_for(f'sum({units}) == 719 and sum({units[:-1]},finality="final"}}) == 719', seconds=60)
+        found = {
+            (series["metric"]["outcome"], series["metric"]["finality"]): float(series["value"][1])
+            for series in prometheus.query(f"{units} > 0")
+        }
+        assert found == {("good", "final"): 400, ("bad", "final"): 319}
+        assert prometheus.value(sealed) == 400 / 719
+
+
+# --- Crashes, stops and starts ----------------------------------------------------------------------------------------
+
+
+def consumed(worker: WorkerProcess) -> float:
+    """Return how many records of the source topics a worker has processed since it started."""
+    return worker.metrics().sum("cxstream_events_consumed_total")
+
+
+def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(kafka: str, tmp_path: Path) -> None:
+    """The only worker, killed with -9 in mid-stream and started again, ends with the figures judge has."""
+    job = Job(kafka, "killed")
+    job.declare()
+    deliveries = history(3, until_ms=LONG_AGO_MS, days=40, cases_per_day=12)
+    job.deliver(deliveries)
+    settings = {
+        **job.settings(tmp_path),
+        **ALL_OF_TIME,
+        "CXSTREAM_LIMITS_MAX_BATCH_RECORDS": "20",
+        "CXSTREAM_KAFKA_COMMIT_INTERVAL_SECONDS": "2",
+    }
+    with WorkerProcess(settings, tmp_path / "first.log") as first:
+        first.wait_for(lambda: consumed(first) >= len(deliveries) / 2, "half of the events consumed")
+        seen = consumed(first)
+        first.kill()
+    assert seen < len(deliveries) * 0.9, "killed too late to prove anything"
+    committed = job.committed()
+    assert committed < len(deliveries)
+
+    facts, segments = facts_of(deliveries), segments_of(deliveries)
+    wanted = figures_at(wall_ms(), facts, segments, ALL_OF_TIME_WINDOWS)
+    with WorkerProcess(settings, tmp_path / "second.log") as second:
+        scrapes: list[Samples] = []
+
+        def all_done() -> bool:
+            scrapes.append(second.metrics())
+            done = scrapes[-1].sum("cxstream_events_consumed_total") == len(deliveries) - committed
+            return done and not exposed(scrapes[-1]).differences(wanted)
+
+        second.wait_for(all_done, "read on from what was committed, to the figures of judge", seconds=60)
+        assert scrapes[-1].sum("cxstream_partition_ready") == job.partitions
+        assert scrapes[-1].sum("cxstream_duplicate_events_total") >= seen - committed
+        undecided = ("cxstream_vital_sign_pending_units", {}), (UNITS, {"finality": "provisional"})
+        for scrape in scrapes:  # it is years later: what the clock decides is decided before anything is shown
+            assert not any(scrape.sum(name, **labels) for name, labels in undecided)
+
+
+class Stopped(NamedTuple):
+    """A job whose only worker has processed a history of long ago and was stopped in order."""
+
+    job: Job
+    settings: dict[str, str]
+    deliveries: list[Delivery]
+    figures: Figures
+    """What the worker showed last."""
+
+
+@pytest.fixture(scope="module")
+def stopped(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """Run a worker over a history and stop it with SIGTERM, which has to end with status 0."""
+    folder = tmp_path_factory.mktemp("stopped")
+    job = Job(kafka, "stopped")
+    job.declare()
+    deliveries = history(8, until_ms=LONG_AGO_MS, days=40, cases_per_day=4)
+    job.deliver(deliveries)
+    settings = {**job.settings(folder), **ALL_OF_TIME, "CXSTREAM_KAFKA_COMMIT_INTERVAL_SECONDS": "60"}
+    wanted = figures_at(wall_ms(), facts_of(deliveries), segments_of(deliveries), ALL_OF_TIME_WINDOWS)
+    with WorkerProcess(settings, folder / "worker.log") as worker:
+        worker.wait_for(worker.caught_up, "caught up")
+        worker.wait_for(lambda: not exposed(worker.metrics()).differences(wanted), "the figures of judge")
+        shown = exposed(worker.metrics())
+        worker.stop()
+    return Stopped(job, settings, deliveries, shown)
+
+
+def test_a_stopped_worker_leaves_nothing_to_do_again(stopped: Stopped, tmp_path: Path) -> None:
+    """SIGTERM ends with status 0 and everything committed: the next worker reads no event again, and shows the same."""
+    assert stopped.job.committed() == stopped.job.records() == len(stopped.deliveries)
+    with WorkerProcess(stopped.settings, tmp_path / "worker.log") as worker:
+        worker.wait_for(worker.caught_up, "caught up")  # so whatever there was to read again has been read
+        samples = worker.metrics()
+        assert not exposed(samples).differences(stopped.figures)
+        assert samples.sum("cxstream_events_consumed_total") == 0
+        assert samples.sum("cxstream_vital_sign_verdict_changes_total") == 0, "verdicts were published again"
+        worker.process.signal(signal.SIGTERM)
+        said = set()
+        while worker.process.running:
+            said.add(worker.ask("/readyz").reason)
+        assert "draining" in said
+        assert not said & {"rebalancing", "recovering"}
+        worker.stop()
+
+
+def test_a_recovering_worker_is_live_and_not_ready(stopped: Stopped, tmp_path: Path) -> None:
+    """While tables are recovered /livez says 200, /readyz 503 and /metrics what is missing, but no vital sign yet."""
+    changelog = stopped.job.table.changelogs["cases"].name
+    records = stopped.job.read(changelog)
+    copies = max(1, 20_000 // len(records))  # as if it had not been compacted for long: recovery takes a moment
+    again = [Message(changelog, one.key, one.value, (), one.partition) for one in records]
+    stopped.job.produce(again * copies)
+    seen: list[tuple[int, int, str]] = []
+    scrapes: list[Samples] = []
+    with WorkerProcess(stopped.settings, tmp_path / "worker.log").launch() as worker:
+
+        def ready() -> bool:
+            live, (status, reason) = worker.ask("/livez"), worker.ask("/readyz")
+            if status and (not seen or seen[-1] != (live.status, status, reason)):
+                seen.append((live.status, status, reason))
+            if reason == "recovering":
+                scrapes.append(worker.metrics())
+            return status == 200
+
+        worker.wait_for(ready, "ready", seconds=60)
+        assert [live for live, _, _ in seen] == [200] * len(seen)
+        assert [status for _, status, _ in seen] == [503] * (len(seen) - 1) + [200]
+        assert "recovering" in {reason for _, _, reason in seen}
+        recovering = [scrape for scrape in scrapes if scrape.sum("cxstream_worker_state", state="recovering")]
+        assert max(scrape.sum("cxstream_table_recovery_remaining_records", table="cases") for scrape in recovering) > 0
+        for scrape in recovering:
+            assert scrape.by("cxstream_partition_ready", "partition") == {(str(n),): 0 for n in range(4)}
+            assert not exposed(scrape).units
+        worker.wait_for(worker.caught_up, "caught up")
+        assert not exposed(worker.metrics()).differences(stopped.figures)
+        assert ready()
+        worker.stop()
+
+
+def test_a_topic_of_another_partition_count_is_refused(kafka: str, tmp_path: Path) -> None:
+    """A topic with another number of partitions ends the start, with a message that says which and how to mend it."""
+    job = Job(kafka, "miscounted", partitions=4)
+    job.declare_miscounted("dispatch", 3)
+    settings = {**job.settings(tmp_path), "CXSTREAM_KAFKA_DECLARE_TOPICS": "true"}
+    with WorkerProcess(settings, tmp_path / "worker.log").launch() as worker:
+        assert worker.wait(30) == 1
+    said = worker.log.read_text()
+    dispatch = job.topics["dispatch"]
+    assert f"{dispatch}: has 3 partitions, needs 4 partitions, like every topic that takes part" in said
+    assert f"--create --topic {dispatch}-4 --partitions 4" in said
+    assert "copy the records into it by key" in said
+    assert "Traceback" not in said
+
+
+# --- Poison -----------------------------------------------------------------------------------------------------------
+
+
+def an_opening(case_id: str, at_ms: int, **fields: object) -> dict[str, object]:
+    """Return a ticket.opened event."""
+    event = {"event_id": f"{case_id}-1", "topic": "ticket", "type": "opened", "case_id": case_id, "at": at_ms}
+    return {**event, "asset_id": f"asset-of-{case_id}", "kind": "break_fix", **fields}
+
+
+def a_naive_correction(case_id: str) -> bytes:
+    """Return an Avro message whose correction sets a time without an offset, which our encoder would refuse."""
+    schema = Schemas.packaged().latest("ticket")
+    payload = (schema.branch_of("corrected"), {"target": f"{case_id}-1", "set": {"at": "2024-03-02T10:00:00"}})
+    out = BytesIO()
+    envelope = {"event_id": f"{case_id}-2", "case_id": case_id, "at": LONG_AGO_MS, "asset_id": None}
+    fastavro.schemaless_writer(out, schema.parsed, {**envelope, "payload": payload})
+    return b"\xc3\x01" + schema.fingerprint + out.getvalue()
+
+
+def reason_of(letter: Any) -> str:  # noqa: ANN401 - aiokafka's record has no type
+    """Return why a record became a dead letter."""
+    reason = dict(letter.headers)["cxstream.error.reason"]
+    assert isinstance(reason, bytes)
+    return reason.decode()
+
+
+def test_poison_becomes_dead_letters_and_the_partition_goes_on(kafka: str, tmp_path: Path) -> None:
+    """What cannot become a fact is kept unchanged with its reason and counted; the event behind it is still judged."""
+    job = Job(kafka, "poison", partitions=2)
+    job.declare()
+    topic, now_ms = job.topics["ticket"], wall_ms()
+    good = job.codec.encode(an_opening("good", now_ms))
+    future = job.codec.encode(an_opening("ahead", now_ms + HOUR))
+    long_text = job.codec.encode(an_opening("long", now_ms, symptom="x" * 1_000))
+    delivered = ("cxstream-delivered-at", str(now_ms).encode())
+    trace = ("trace-id", b"\x00\xff\xfe")
+    poison = {
+        "empty": (b"good", None, [delivered, trace]),
+        "too_large": (b"long", long_text, [delivered]),
+        "undecodable": (b"\xff\x00 no text", b"{ no Avro \xff", [trace, trace]),
+        "trailing_bytes": (b"good", good + b"\x00", [delivered]),
+        "unknown_schema": (b"good", b"\xc3\x01" + b"\x07" * 8 + good[10:], [delivered]),
+        "wrong_key": (None, good, [delivered, trace]),
+        "bad_delivery_header": (b"good", good, [("cxstream-delivered-at", b"yesterday")]),
+        "naive_time": (b"good", a_naive_correction("good"), [delivered, trace]),
+        "future": (b"ahead", future, [delivered]),
+        "invalid": (b"good", good.replace(b"break_fix", b"breakfast"), [delivered]),
+    }
+    assert set(poison) == set(REASONS)
+    poisoned = [Message(topic, *record, partition=1) for record in poison.values()]
+    settings = {**job.settings(tmp_path), "CXSTREAM_LIMITS_MAX_MESSAGE_BYTES": "1024"}
+    with WorkerProcess(settings, tmp_path / "worker.log") as worker:
+        mine = next(name for name in (f"after-{n}" for n in range(99)) if murmur2(name.encode()) % 2 == 1)
+        after = Delivery(now_ms, "ticket", an_opening(mine, now_ms))
+        job.produce([*poisoned, job.message(after)])
+        worker.wait_for(lambda: consumed(worker) == len(poison) + 1, "everything consumed")
+        worker.wait_for(lambda: worker.metrics().sum("cxstream_vital_sign_pending_units") > 0, "the event behind it")
+        samples = worker.metrics()
+        rejected = samples.by("cxstream_events_rejected_total", "topic", "reason")
+        assert +rejected == {("ticket", reason): 1 for reason in poison}
+        assert +samples.by("cxstream_dead_letters_total", "topic", "reason") == +rejected
+        assert samples.sum("cxstream_table_keys", table="cases") == 1
+        worker.stop()
+    letters = {
+        dict(letter.headers)["cxstream.error.reason"].decode(): letter for letter in job.read(f"{topic}.dead-letters")
+    }
+    assert set(letters) == set(poison)
+    for offset, (reason, (key, value, headers)) in enumerate(poison.items()):
+        letter = letters[reason]
+        assert (letter.key, letter.value) == (key, value), reason
+        assert list(letter.headers[: len(headers)]) == headers, reason
+        added = dict(letter.headers[len(headers) :])
+        where = {"topic": topic.encode(), "partition": b"1", "offset": str(offset).encode()}
+        assert {name: added[f"cxstream.error.{name}"] for name in where} == where
+        assert {name: added[f"__streams.errors.{name}"] for name in where} == where
+        assert all(name.startswith(("cxstream.error.", "__streams.errors.")) for name in added)
+
+
+def test_poison_as_large_as_brokers_take_is_kept_whole(kafka: str, tmp_path: Path) -> None:
+    """A record of the megabyte that brokers take by default becomes a dead letter like any other."""
+    job = Job(kafka, "large", partitions=1)
+    job.declare()
+    garbage = Random(1).randbytes(1_000_000)
+    job.produce([Message(job.topics["parts"], b"large", garbage)])
+    with WorkerProcess(job.settings(tmp_path), tmp_path / "worker.log") as worker:
+        worker.wait_for(lambda: consumed(worker) == 1, "the record consumed")
+    (letter,) = job.read(f"{job.topics['parts']}.dead-letters")
+    assert (letter.key, letter.value, reason_of(letter)) == (b"large", garbage, "undecodable")
