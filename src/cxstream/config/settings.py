@@ -1,0 +1,338 @@
+"""Every setting there is: its name, its type, its default and what it is about; and what they must be together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from cxstream.config import types as t
+from cxstream.domain import vocabulary
+from cxstream.domain.cases import Segment
+from cxstream.domain.policy import Policy
+from cxstream.engine.ledger import Level, Windows
+from cxstream.vital_signs import CATALOGUE
+
+_ALL = "all"
+_DEFAULT = Policy()
+
+
+class Group(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True):
+    """Settings that belong together."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _any_case(cls, given: object, info: ValidationInfo) -> object:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        words = get_args(kind) if isinstance(given, str) and get_origin(kind) is Literal else ()
+        return next((word for word in words if word.casefold() == str(given).casefold()), given)
+
+
+class Topics(Group):
+    """The source topics. All have the same number of partitions and are keyed by case id."""
+
+    ticket: t.Topic = "cxstream.tickets"
+    """Topic of the ticket events."""
+    dispatch: t.Topic = "cxstream.dispatch"
+    """Topic of the dispatch events."""
+    parts: t.Topic = "cxstream.parts"
+    """Topic of the parts events."""
+
+    def by_kind(self) -> dict[str, str]:
+        """Return the name of each topic by its kind: ticket, dispatch, parts."""
+        return {kind: getattr(self, kind) for kind in vocabulary.TOPICS}
+
+
+class Kafka(Group):
+    """Where the events are, and how the workers share them."""
+
+    bootstrap: t.Addresses = "localhost:9092"
+    """Brokers to ask first."""
+    group: t.Name = "cxstream"
+    """Consumer group of the workers; the names of the service's own topics begin with it."""
+    topics: Topics = Topics()
+    trusted_topics: t.Different[t.Topic] = ()
+    """Source topics whose `cxstream-delivered-at` header is believed (adapters, intake, replay of dead letters)."""
+    partitions: t.Whole = Field(12, ge=1, le=1000)
+    """Partitions of every topic that takes part; the most workers there can be."""
+    replication_factor: t.Whole = Field(3, ge=1, le=15)
+    """Copies of every topic the service creates."""
+    declare_topics: t.Flag = False
+    """Create topics that are missing at start; otherwise only check. Existing ones are never altered."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How to speak to the brokers."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How to log in, with a SASL protocol."""
+    username: t.User | None = None
+    """User name, with a SASL protocol."""
+    password: t.Secret | None = None
+    """Password, with a SASL protocol."""
+    ca_file: t.File | None = None
+    """Authorities (PEM) the brokers' certificates must be of; default: the system's."""
+    cert_file: t.File | None = None
+    """Client certificate (PEM) for mutual TLS."""
+    key_file: t.File | None = None
+    """Private key (PEM) of the client certificate."""
+    session_timeout_seconds: t.Seconds = Field(20.0, ge=1, le=1800)
+    """A worker not heard for so long loses its partitions, and neither writes nor speaks."""
+    heartbeat_seconds: t.Seconds = Field(3.0, ge=0.1, le=600)
+    """Time between signs of life; at most a third of the session timeout."""
+    commit_interval_seconds: t.Seconds = Field(1.0, ge=0.05, le=60)
+    """Time between commits of source offsets."""
+    instance_id: t.Name | None = None
+    """Static membership: the stable name of this worker (the pod's name), so that a quick restart moves nothing."""
+    standby_replicas: t.Whole = Field(0, ge=0, le=10)
+    """Workers beside the owner that keep a copy of a partition's state, for a quicker takeover."""
+
+
+class Schema(Group):
+    """Which Avro schema a message was written with."""
+
+    registry_url: t.Url | None = None
+    """Registry with the Confluent API to ask for unknown schema ids; default: none."""
+    registry_username: t.User | None = None
+    """User name at the registry."""
+    registry_password: t.Secret | None = None
+    """Password at the registry."""
+    ids: t.Table[t.SchemaId, t.SchemaName] = {}
+    """Schema ids that stand for packaged schemas, known without a registry."""
+
+
+class Limits(Group):
+    """What the service will hold or take at most."""
+
+    max_batch_records: t.Whole = Field(1000, ge=1, le=100_000)
+    """Records of one partition handled as one batch."""
+    max_message_bytes: t.Whole = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)
+    """A longer message becomes a dead letter unread."""
+    max_facts_per_case: t.Whole = Field(2000, ge=10, le=1_000_000)
+    """A case with more facts is excluded as a whole (overflow)."""
+    concurrent_batches: t.Whole = Field(2, ge=1, le=64)
+    """Batches of different partitions in hand at the same time."""
+
+
+class Http(Group):
+    """Where metrics, probes and pages are served."""
+
+    host: t.Host = "127.0.0.1"
+    """Address to listen on."""
+    port: t.Whole = Field(9109, ge=0, le=65_535)
+    """Port to listen on; 0 is one that is free."""
+
+
+class LabelValues(Group):
+    """Closed lists of label values by dimension; others become `__other__`. None given: any, up to the limit."""
+
+    priority: t.Different[t.Label] = ()
+    """Values of priority that are published."""
+    region: t.Different[t.Label] = ()
+    """Values of region that are published."""
+    product: t.Different[t.Label] = ()
+    """Values of product that are published."""
+    tier: t.Different[t.Label] = ()
+    """Values of tier that are published."""
+    provider: t.Different[t.Label] = ()
+    """Values of provider that are published."""
+
+
+class Ledger(Group):
+    """Over which windows units are counted, and at which levels the counts are published."""
+
+    windows: t.Windows = ("1h", "24h", "7d", "30d")
+    """Windows that units are counted over; each is a length and, as written, the label of its figures."""
+    levels: t.Levels = {"job": (_ALL,), "region": ("24h", "30d"), "product": ("24h", "30d")}
+    """Levels that are published and their windows (in a variable separated by spaces; `all`: every one). `job` is
+    the whole; others are segment dimensions (priority, region, product, tier, provider), joined by `_` for a cross
+    product."""
+    label_limit: t.Whole = Field(50, ge=1, le=10_000)
+    """Different values a dimension without a closed list may have; more become `__other__`."""
+    label_values: LabelValues = LabelValues()
+
+
+class Log(Group):
+    """What the service writes to standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least important messages that are written."""
+    format: Literal["json", "console"] = "json"
+    """One JSON object per line, or text for people."""
+
+
+class Judging(Group):
+    """The constants verdicts are judged by (vital-signs page, section 3)."""
+
+    repeat_window: t.Span = _DEFAULT.repeat_window_ms
+    """A fix holds if nothing breaks again for so long, end inclusive."""
+    late_horizon: t.Delay = _DEFAULT.late_horizon_ms
+    """How long after its last limit a unit still listens to late facts."""
+    late_grace: t.Delay = _DEFAULT.late_grace_ms
+    """Arrival so long after the window's end is on time, inclusive."""
+    early_tolerance: t.Delay = _DEFAULT.early_tolerance_ms
+    """Arrival so long before the window's start is on time, inclusive."""
+    provider_notice: t.Delay = _DEFAULT.provider_notice_ms
+    """Notice a provider owes before a window it changes; this much is enough."""
+    on_site_limit: t.Span = _DEFAULT.on_site_limit_ms
+    """A visit without completion counts as on site for at most so long."""
+    clock_skew: t.Delay = _DEFAULT.clock_skew_ms
+    """An event further ahead of its own delivery is rejected."""
+    first_response: t.ByPriority = _DEFAULT.first_response_ms
+    """Target of first_response for every priority, inclusive."""
+    explanation: t.Span = _DEFAULT.explanation_ms
+    """Target of explained, inclusive."""
+    silence_limit: t.Span = _DEFAULT.silence_limit_ms
+    """A longer gap between contacts is a silence."""
+    silence_limit_by_priority: t.ByPriority = _DEFAULT.silence_limit_by_priority_ms
+    """Silence limits of single priorities instead."""
+    longest_pause: t.Delay = _DEFAULT.longest_pause_ms
+    """A pause stops the silence clock for at most so long."""
+    abandonment: t.Span = _DEFAULT.abandonment_ms
+    """A case nobody ends is sealed so long after its last delivery."""
+    placeholder_assets: t.AssetIds = _DEFAULT.placeholder_assets
+    """Asset ids that mean that the asset is not known."""
+    merge_hops: t.Whole = Field(_DEFAULT.merge_hops, ge=0, le=100)
+    """Merges are followed this many hops."""
+    crowded_asset_cases: t.Whole = Field(_DEFAULT.crowded_asset_cases, ge=1, le=100_000)
+    """With more openings on one asset, its repeats are not knowable."""
+
+
+class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False):
+    """The service as a whole."""
+
+    data_folder: t.Folder = Path("cxstream-data")
+    """Folder of the worker's own, made if missing."""
+    linger_seconds: t.Seconds = Field(90.0, ge=0, le=3600)
+    """How long the last figures of a lost partition are still shown, with their generation."""
+    drain_seconds: t.Seconds = Field(20.0, ge=0, le=600)
+    """How long a rebalance or a stop waits for what is in flight, at most."""
+    objectives: t.Table[t.SignName, t.Ratio] = {}
+    """Objectives of vital signs; one that is not named keeps the objective of the catalogue."""
+    kafka: Kafka = Kafka()
+    schema_: Schema = Field(Schema(), alias="schema")
+    limits: Limits = Limits()
+    http: Http = Http()
+    ledger: Ledger = Ledger()
+    log: Log = Log()
+    judged_by: Judging = Field(Judging(), alias="policy")
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:  # noqa: ANN401
+        """Read nothing by itself: `load` says what there is to read."""
+        return (sources["init_settings"],)
+
+    @property
+    def schema(self) -> Schema:  # type: ignore[override]  # a field may not have the name of a method of pydantic
+        """Which Avro schema a message was written with."""
+        return self.schema_
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where settings came from, `file` or `env VARIABLE`, by dotted name; others are defaults."""
+        return self._origins
+
+    def windows(self) -> Windows:
+        """Return the windows, levels and closed label lists the ledgers count by."""
+        windows, lists = self.ledger.windows, self.ledger.label_values.model_dump()
+        levels = tuple(
+            Level(name=name, dimensions=_dimensions(name), windows=windows if _ALL in labels else labels)
+            for name, labels in self.ledger.levels.items()
+        )
+        closed = {dimension: frozenset(values) for dimension, values in lists.items() if values}
+        return Windows(
+            lengths_ms={label: t.duration_ms(label) for label in windows}, levels=levels, label_values=closed
+        )
+
+    def policy(self) -> Policy:
+        """Return the policy verdicts are judged by."""
+        fields = (name for name in Policy.__struct_fields__ if name != "facts_per_case")
+        constants: dict[str, Any] = {name: getattr(self.judged_by, name.removesuffix("_ms")) for name in fields}
+        return Policy(facts_per_case=self.limits.max_facts_per_case, **constants)
+
+    def objective_ratios(self) -> dict[str, float]:
+        """Return the objective of every vital sign of the catalogue."""
+        return {name: self.objectives.get(name, sign.objective) for name, sign in CATALOGUE.items()}
+
+
+Clash = tuple[tuple[str, ...], str, str]
+"""The settings that clash (the first is blamed), what was found, what is expected."""
+
+
+def clashes(settings: Settings) -> Iterator[Clash]:
+    """Yield what is wrong with settings that are right each for itself."""
+    yield from _topics(settings.kafka)
+    yield from _security(settings)
+    kafka, session = settings.kafka, "kafka.session_timeout_seconds"
+    if kafka.heartbeat_seconds * 3 > kafka.session_timeout_seconds:
+        expected = f"at most a third of session_timeout_seconds, which is {kafka.session_timeout_seconds:g}"
+        yield ("kafka.heartbeat_seconds", session), f"found {kafka.heartbeat_seconds:g}", expected
+    yield from _levels(settings.ledger)
+    missing = [priority for priority in vocabulary.PRIORITIES if priority not in settings.judged_by.first_response]
+    if missing:
+        yield ("policy.first_response",), f"{', '.join(missing)} not there", "a target for every priority"
+
+
+def _topics(kafka: Kafka) -> Iterator[Clash]:
+    sources = kafka.topics.by_kind().values()
+    names = tuple(f"kafka.topics.{kind}" for kind in kafka.topics.by_kind())
+    for source, count in Counter(sources).items():
+        if count > 1:
+            yield names, f"{t.shown(source)} is the name of {count} source topics", "a topic of its own for each"
+    for topic in kafka.trusted_topics:
+        if topic not in sources:
+            found = f"{t.shown(topic)} is no source topic{t.nearest(topic, sources, ', did you mean {}?')}"
+            yield ("kafka.trusted_topics", *names), found, f"some of {', '.join(sources)}"
+
+
+def _security(settings: Settings) -> Iterator[Clash]:
+    kafka, schema, blamed_on = settings.kafka, settings.schema, "kafka.security_protocol"
+    logs_in, encrypts = (kafka.security_protocol.startswith("SASL_"), kafka.security_protocol.endswith("SSL"))
+    because = f"security_protocol is {kafka.security_protocol}"
+    for name, value in (("kafka.username", kafka.username), ("kafka.password", kafka.password)):
+        if logs_in and value is None:
+            yield (name, blamed_on), f"not set, and {because}", "one to log in with"
+        if not logs_in and value is not None:
+            expected = "SASL_SSL or SASL_PLAINTEXT there, or nothing here"
+            yield (name, blamed_on), f"set, and {because}, which does not log in", expected
+    for key in ("ca_file", "cert_file", "key_file"):
+        if not encrypts and getattr(kafka, key) is not None:
+            expected = "SSL or SASL_SSL there, or nothing here"
+            yield (f"kafka.{key}", blamed_on), f"set, and {because}, which is not TLS", expected
+    for group, one, other in (("kafka", "cert_file", "key_file"), ("schema", "registry_username", "registry_password")):
+        of = getattr(settings, group)
+        for key, partner in ((one, other), (other, one)):
+            if getattr(of, key) is None and getattr(of, partner) is not None:
+                names = (f"{group}.{key}", f"{group}.{partner}")
+                yield names, f"not set, and {names[1]} is", "both or neither"
+    if schema.registry_username is not None and schema.registry_url is None:
+        names = ("schema.registry_url", "schema.registry_username")
+        yield names, "not set, and registry_username is", "the registry's URL"
+
+
+def _levels(ledger: Ledger) -> Iterator[Clash]:
+    here, windows = ("ledger.levels",), ledger.windows
+    by_length: dict[int, str] = {}
+    for label in windows:
+        same = by_length.setdefault(t.duration_ms(label), label)
+        if same != label:
+            yield ("ledger.windows",), f"{same} and {label} are the same length", "different lengths"
+    if "job" not in ledger.levels:
+        yield here, "job is not there", "the level job, for the whole"
+    for level, labels in ledger.levels.items():
+        dimensions = _dimensions(level)
+        if len(set(dimensions)) < len(dimensions) or not set(dimensions) <= set(Segment.__struct_fields__):
+            expected = f"job, or different ones of {', '.join(Segment.__struct_fields__)} joined by '_'"
+            yield here, f"found the level {level}", expected
+        if _ALL in labels and len(labels) > 1:
+            yield here, f"{level} names {_ALL} and others", f"{_ALL} alone, or the windows"
+        for label in labels:
+            if label not in (*windows, _ALL):
+                expected = f"{_ALL} or some of ledger.windows ({', '.join(windows)})"
+                yield (*here, "ledger.windows"), f"{level} names the window {t.shown(label)}", expected
+
+
+def _dimensions(level: str) -> tuple[str, ...]:
+    return () if level == "job" else tuple(level.split("_"))

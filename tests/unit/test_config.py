@@ -1,0 +1,465 @@
+"""The configuration: one name per setting, everything wrong told at once, secrets never shown."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from cxstream import config
+from cxstream.config import ConfigError, Settings, describe, load
+from cxstream.config.inventory import SETTINGS
+from cxstream.config.reading import MAX_FILE_BYTES, MAX_SECRET_BYTES
+from cxstream.config.settings import Judging, LabelValues, Ledger, Topics
+from cxstream.config.showing import as_written, to_toml
+from cxstream.config.types import duration_ms, format_duration
+from cxstream.domain import vocabulary
+from cxstream.domain.cases import Segment
+from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS
+from cxstream.domain.policy import Policy
+from cxstream.vital_signs import CATALOGUE
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+LOGIN = {"CXSTREAM_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "CXSTREAM_KAFKA_USERNAME": "worker"}
+PASSWORD = "CXSTREAM_KAFKA_PASSWORD"  # noqa: S105  # the name of a variable
+
+# Another value than the default for every setting: as a variable, and as a file has it.
+OTHERS: dict[str, tuple[str, object]] = {
+    "data_folder": ("/data", "/data"),
+    "linger_seconds": ("30.5", 30.5),
+    "drain_seconds": ("5", 5),
+    "objectives": ("first_time_fix=0.75, stayed_fixed=0.9", {"first_time_fix": 0.75, "stayed_fixed": 0.9}),
+    "kafka.bootstrap": ("a:1,[::1]:2", "a:1,[::1]:2"),
+    "kafka.group": ("cx-2", "cx-2"),
+    "kafka.topics.ticket": ("t", "t"),
+    "kafka.topics.dispatch": ("d", "d"),
+    "kafka.topics.parts": ("p", "p"),
+    "kafka.trusted_topics": ("t, p", ["t", "p"]),
+    "kafka.partitions": ("24", 24),
+    "kafka.replication_factor": ("1", 1),
+    "kafka.declare_topics": ("Yes", True),
+    "kafka.security_protocol": ("sasl_ssl", "SASL_SSL"),
+    "kafka.sasl_mechanism": ("scram-sha-512", "SCRAM-SHA-512"),
+    "kafka.username": ("worker", "worker"),
+    "kafka.password": ("not-to-be-seen", "not-to-be-seen"),
+    "kafka.ca_file": (__file__, __file__),
+    "kafka.cert_file": (__file__, __file__),
+    "kafka.key_file": (__file__, __file__),
+    "kafka.session_timeout_seconds": ("30", 30),
+    "kafka.heartbeat_seconds": ("2.5", 2.5),
+    "kafka.commit_interval_seconds": ("0.5", 0.5),
+    "kafka.instance_id": ("cxstream-0", "cxstream-0"),
+    "kafka.standby_replicas": ("1", 1),
+    "schema.registry_url": ("https://registry:8081/apis", "https://registry:8081/apis"),
+    "schema.registry_username": ("reader", "reader"),
+    "schema.registry_password": ("nor-to-be-seen", "nor-to-be-seen"),
+    "schema.ids": ("1=ticket/v1,2=dispatch/v1", {"1": "ticket/v1", "2": "dispatch/v1"}),
+    "limits.max_batch_records": ("500", 500),
+    "limits.max_message_bytes": ("65536", 65536),
+    "limits.max_facts_per_case": ("100", 100),
+    "limits.concurrent_batches": ("4", 4),
+    "http.host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104  # a value to read, nothing listens
+    "http.port": ("8080", 8080),
+    "ledger.windows": ("1h, 24h,14d", ["1h", "24h", "14d"]),
+    "ledger.levels": (
+        "job=all, region_product=24h 14d",
+        {"job": ["all"], "region_product": ["24h", "14d"]},
+    ),
+    "ledger.label_limit": ("10", 10),
+    "ledger.label_values.priority": ("P1,P2", ["P1", "P2"]),
+    "ledger.label_values.region": ("north, far south", ["north", "far south"]),
+    "ledger.label_values.product": ("x", ["x"]),
+    "ledger.label_values.tier": ("gold", ["gold"]),
+    "ledger.label_values.provider": ("acme", ["acme"]),
+    "log.level": ("debug", "DEBUG"),
+    "log.format": ("console", "console"),
+    "policy.repeat_window": ("14d", "14d"),
+    "policy.late_horizon": ("48h", "48h"),
+    "policy.late_grace": ("10m", "10m"),
+    "policy.early_tolerance": ("45m", "45m"),
+    "policy.provider_notice": ("2d", "2d"),
+    "policy.on_site_limit": ("8h", "8h"),
+    "policy.clock_skew": ("90s", "90s"),
+    "policy.first_response": ("P1=30m,P2=2h,P3=1d", {"P1": "30m", "P2": "2h", "P3": "1d"}),
+    "policy.explanation": ("12h", "12h"),
+    "policy.silence_limit": ("36h", "36h"),
+    "policy.silence_limit_by_priority": ("P1=2h,P2=8h", {"P1": "2h", "P2": "8h"}),
+    "policy.longest_pause": ("3d", "3d"),
+    "policy.abandonment": ("60d", "60d"),
+    "policy.placeholder_assets": ("?,tbd", ["?", "tbd"]),
+    "policy.merge_hops": ("3", 3),
+    "policy.crowded_asset_cases": ("20", 20),
+}
+
+
+def all_in_environ() -> dict[str, str]:
+    """Every setting as a variable."""
+    variable = {setting.name: setting.variable for setting in SETTINGS}
+    return {variable[name]: text for name, (text, _) in OTHERS.items()}
+
+
+def written(path: Path, values: dict[str, object]) -> Path:
+    """Write settings by dotted name to a TOML file."""
+    path.write_text("".join(f"{name} = {to_toml(value)}\n" for name, value in values.items()), "utf-8")
+    return path
+
+
+def without_origins(settings: Settings) -> dict[str, object]:
+    """Return the settings alone, to compare."""
+    return settings.model_dump()
+
+
+def problems_of(environ: dict[str, str], path: Path | None = None) -> dict[str, str]:
+    """Return what load finds wrong: the text of each problem by the name of its setting."""
+    with pytest.raises(ConfigError) as raised:
+        load(path, environ)
+    assert all(str(problem) in str(raised.value) for problem in raised.value.problems)
+    return {problem.setting: str(problem) for problem in raised.value.problems}
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    """Without a file and variables every setting has its default, and the policy is the domain's own."""
+    settings = load(None, {"PATH": "/bin"})
+    assert settings == Settings()
+    assert settings.policy() == Policy()
+    assert settings.kafka.bootstrap == "localhost:9092"
+    assert settings.kafka.topics.by_kind() == {
+        "ticket": "cxstream.tickets",
+        "dispatch": "cxstream.dispatch",
+        "parts": "cxstream.parts",
+    }
+    assert settings.objective_ratios() == {name: sign.objective for name, sign in CATALOGUE.items()}
+
+
+def test_every_setting_has_one_variable() -> None:
+    """No two settings, nor the _FILE of a secret, share a variable, and each has another value in this test."""
+    names = [setting.variable for setting in SETTINGS]
+    names += [f"{setting.variable}_FILE" for setting in SETTINGS if setting.secret] + [config.CONFIG_VARIABLE]
+    assert len(names) == len(set(names)) == len(config.variables())
+    assert {setting.name for setting in SETTINGS} == set(OTHERS)
+
+
+def test_defaults_are_values_their_type_can_read(tmp_path: Path) -> None:
+    """What a default would look like in a file is read as the default."""
+    defaults = {name: value for name, value in as_written(Settings()).items() if value is not None}
+    assert without_origins(load(written(tmp_path / "c.toml", defaults), {})) == without_origins(Settings())
+
+
+def test_every_constant_of_the_policy_is_a_setting() -> None:
+    """The policy group has all fields of the domain's Policy; the limit of facts is among the limits."""
+    assert [*Judging.model_fields, "facts_per_case"] == [name.removesuffix("_ms") for name in Policy.__struct_fields__]
+    assert tuple(LabelValues.model_fields) == Segment.__struct_fields__
+    assert tuple(Topics.model_fields) == vocabulary.TOPICS
+    assert all(setting.about for setting in SETTINGS)
+
+
+def test_variables_and_file_say_the_same(tmp_path: Path) -> None:
+    """Every setting read from its variable equals the same setting read from the file, and differs from the default."""
+    by_environ = load(None, all_in_environ())
+    file = written(tmp_path / "cxstream.toml", {name: value for name, (_, value) in OTHERS.items()})
+    by_file = load(file, {})
+    assert without_origins(by_environ) == without_origins(by_file)
+    assert load(None, {"CXSTREAM_CONFIG": str(file)}) == by_file
+    for setting in SETTINGS:
+        assert as_written(by_file)[setting.name] != as_written(Settings())[setting.name], setting.name
+        assert by_file.origins[setting.name] == "file"
+        assert by_environ.origins[setting.name] == f"env {setting.variable}"
+
+
+def test_what_is_described_reads_back(tmp_path: Path) -> None:
+    """The description is TOML that gives the same settings, but for the secrets."""
+    login = {"CXSTREAM_KAFKA_SECURITY_PROTOCOL": "ssl", "CXSTREAM_SCHEMA_REGISTRY_USERNAME": None}
+    environ = {name: text for name, text in all_in_environ().items() if "PASSWORD" not in name}
+    environ = {name: text for name, text in {**environ, **login}.items() if text and "USERNAME" not in name}
+    settings = load(None, environ)
+    text = describe(settings)
+    file = tmp_path / "described.toml"
+    file.write_text(text)
+    assert without_origins(load(file, {})) == without_origins(settings)
+    assert "partitions = 24  # env CXSTREAM_KAFKA_PARTITIONS\n" in text
+    assert describe(Settings()).count("  # default\n") == len(SETTINGS)
+
+
+def test_a_variable_counts_before_the_file(tmp_path: Path) -> None:
+    """The variable wins over the file, the file over the default, and the origins tell which it was."""
+    file = written(tmp_path / "c.toml", {"kafka.partitions": 24, "kafka.group": "of-file"})
+    settings = load(file, {"CXSTREAM_KAFKA_PARTITIONS": "48", "CXSTREAM_CONFIG": "/not/there"})
+    assert (settings.kafka.partitions, settings.kafka.group) == (48, "of-file")
+    assert settings.origins == {"kafka.partitions": "env CXSTREAM_KAFKA_PARTITIONS", "kafka.group": "file"}
+
+
+def test_words_are_read_in_any_case(tmp_path: Path) -> None:
+    """Neither a variable nor the file has to write a choice or a priority in capitals."""
+    file = written(tmp_path / "c.toml", {"log.level": "debug", "kafka.security_protocol": "Ssl"})
+    settings = load(file, {"CXSTREAM_POLICY_SILENCE_LIMIT_BY_PRIORITY": "p1=1h"})
+    assert (settings.log.level, settings.kafka.security_protocol) == ("DEBUG", "SSL")
+    assert settings.policy().silence_limit_by_priority_ms == {"P1": HOUR_MS}
+
+
+def test_an_empty_variable_leaves_out_what_may_be_left_out(tmp_path: Path) -> None:
+    """Compose files pass variables that are not set as empty ones: no list, no table, no file, no secret."""
+    file = written(tmp_path / "c.toml", {"kafka.instance_id": "x", "ledger.label_values.region": ["a"]})
+    names = ("KAFKA_INSTANCE_ID", "LEDGER_LABEL_VALUES_REGION", "KAFKA_PASSWORD", "KAFKA_PASSWORD_FILE", "CONFIG")
+    settings = load(file, {f"CXSTREAM_{name}": "" for name in names})
+    assert settings.kafka.instance_id is None
+    assert settings.kafka.password is None
+    assert settings.ledger.label_values.region == ()
+    assert "found ''" in problems_of({"CXSTREAM_KAFKA_GROUP": ""})["kafka.group"]
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    """One error names every wrong setting, its variable, what was found where, and what is expected."""
+    file = tmp_path / "c.toml"
+    file.write_text('http.port = "9109"\nkafka.partitons = 3\nlimits = 5\n[policy]\nlate_grace = "1 hour"\n')
+    environ = {"CXSTREAM_KAFKA_PARTITIONS": "twelve", "CXSTREAM_KAFKA_GROUPS": "x", "CXSTREAM_LOG_LEVEL": "loud"}
+    assert problems_of(environ, file) == {
+        "http.port": "http.port (CXSTREAM_HTTP_PORT): found '9109' in the file;"
+        " expected a whole number from 0 to 65535",
+        "kafka.partitons": "kafka.partitons: there is no such setting in the file; expected kafka.partitions",
+        "limits": "limits: found 5; expected a table [limits]",
+        "policy.late_grace": "policy.late_grace (CXSTREAM_POLICY_LATE_GRACE): found '1 hour' in the file;"
+        " expected a duration (30d, 72h, 15m or 45s) from 0s to 3650d",
+        "kafka.partitions": "kafka.partitions (CXSTREAM_KAFKA_PARTITIONS): found 'twelve';"
+        " expected a whole number from 1 to 1000",
+        "CXSTREAM_KAFKA_GROUPS": "CXSTREAM_KAFKA_GROUPS: there is no such variable; expected CXSTREAM_KAFKA_GROUP",
+        "log.level": "log.level (CXSTREAM_LOG_LEVEL): found 'loud'; expected DEBUG, INFO, WARNING or ERROR",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(OTHERS))
+def test_every_setting_names_itself_and_the_fix(name: str, tmp_path: Path) -> None:
+    """A value of a wrong type is refused for every setting, naming it, its variable and what is expected."""
+    setting = next(one for one in SETTINGS if one.name == name)
+    file = tmp_path / "c.toml"
+    file.write_text(f"{name} = 1979-05-27\n")
+    text = problems_of({}, file)[name]
+    assert text.startswith(f"{name} ({setting.variable}): ")
+    assert text.endswith(f"expected {setting.expected}")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "found"),
+    [
+        ("KAFKA_PARTITIONS", "0", "found 0"),
+        ("KAFKA_PARTITIONS", "1_0", "found '1_0'"),
+        ("KAFKA_PARTITIONS", "9" * 5000, "found '999"),
+        ("KAFKA_PARTITIONS", "\u0661\u0662", "found"),
+        ("HTTP_PORT", "-1", "found -1"),
+        ("LINGER_SECONDS", "nan", "found 'nan'"),
+        ("LINGER_SECONDS", "1e3", "found '1e3'"),
+        ("KAFKA_BOOTSTRAP", "kafka", "found 'kafka'"),
+        ("KAFKA_BOOTSTRAP", "user:pw@kafka:9092", "found ***@kafka:9092'"),
+        ("KAFKA_BOOTSTRAP", "a:1, b:2", "found 'a:1, b:2'"),
+        ("KAFKA_TOPICS_TICKET", "..", "found '..'"),
+        ("KAFKA_TOPICS_TICKET", "cxstream.parts", "is the name of 2 source topics"),
+        ("KAFKA_TRUSTED_TOPICS", "cxstream.part", "is no source topic, did you mean cxstream.parts?"),
+        ("KAFKA_TRUSTED_TOPICS", "cxstream.parts,cxstream.parts", "'cxstream.parts' 2 times"),
+        ("KAFKA_HEARTBEAT_SECONDS", "7", "at most a third of session_timeout_seconds, which is 20"),
+        ("KAFKA_CA_FILE", "/not/there", "there is no file '/not/there'"),
+        ("KAFKA_CA_FILE", __file__, "security_protocol is PLAINTEXT, which is not TLS"),
+        ("KAFKA_USERNAME", "me", "which does not log in"),
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL", "not set, and security_protocol is SASL_SSL"),
+        ("SCHEMA_REGISTRY_URL", "https://me:pw@registry", "found ***@registry'"),
+        ("SCHEMA_REGISTRY_USERNAME", "me", "not set, and schema.registry_username is"),
+        ("SCHEMA_IDS", "1=ticket/v1,01=ticket/v1", "found a key twice"),
+        ("SCHEMA_IDS", "1", "found '1' where key=value should be"),
+        ("LEDGER_WINDOWS", "", "found 0 items"),
+        ("LEDGER_WINDOWS", "24h,1d", "24h and 1d are the same length"),
+        ("LEDGER_WINDOWS", "7m", "found '7m'"),
+        ("LEDGER_WINDOWS", "1h", "region names the window '24h'"),
+        ("LEDGER_LEVELS", "region=24h", "job is not there"),
+        ("LEDGER_LEVELS", "job=all,area=24h", "found the level area"),
+        ("LEDGER_LEVELS", "job=all 1h", "job names all and others"),
+        ("LEDGER_LEVELS", "job=all,region_region=1h", "found the level region_region"),
+        ("OBJECTIVES", "first_time_fixed=0.8", "did you mean first_time_fix?"),
+        ("OBJECTIVES", "first_time_fix=80", "found 80"),
+        ("POLICY_FIRST_RESPONSE", "P1=1h", "P2, P3 not there"),
+        ("POLICY_SILENCE_LIMIT_BY_PRIORITY", "P4=1h", "'P4'"),
+        ("KAFKA_GROUP", "\udcff", "found bytes that are not UTF-8"),
+        ("KAFKA_PASSWORD", "\udcff", "found something that is no text"),
+    ],
+)
+def test_wrong_values_are_told_in_words(variable: str, text: str, found: str) -> None:
+    """What is wrong with a value, or with two that clash, is said in words that lead to the fix."""
+    with pytest.raises(ConfigError) as raised:
+        load(None, {f"CXSTREAM_{variable}": text})
+    assert found in str(raised.value)
+    assert all(len(str(problem)) < 500 for problem in raised.value.problems)
+    assert "pw@" not in str(raised.value)
+
+
+def test_a_file_that_cannot_be_read_is_told_with_the_rest(tmp_path: Path) -> None:
+    """A file that is missing, no TOML, not UTF-8 or too large is one problem beside the others."""
+    contents = {"no.toml": b"a = \n", "latin.toml": b"a = '\xe9'", "large.toml": b" " * (MAX_FILE_BYTES + 1)}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    for name, reason in (
+        ("missing.toml", "No such file"),
+        ("no.toml", "it is not TOML (Invalid value (at line 1, column 5))"),
+        ("latin.toml", "not UTF-8"),
+        ("large.toml", "larger"),
+        (".", "Is a directory"),
+    ):
+        problems = problems_of({"CXSTREAM_HTTP_PORT": "x"}, tmp_path / name)
+        assert reason in problems[str(tmp_path / name)]
+        assert "http.port" in problems
+
+
+def test_variables_nobody_set_are_no_settings() -> None:
+    """Kubernetes' links of a Service named like us and the test suite's variables are ignored; a typo is not."""
+    links = {
+        "CXSTREAM_SERVICE_HOST": "10.0.0.1",
+        "CXSTREAM_SERVICE_PORT_METRICS": "9109",
+        "CXSTREAM_PORT": "tcp://10.0.0.1:9109",
+        "CXSTREAM_PORT_9109_TCP_ADDR": "10.0.0.1",
+        "CXSTREAM_HTTP_PORT": "tcp://10.0.0.1:9109",
+        "CXSTREAM_TEST_BOOTSTRAP": "localhost:9092",
+    }
+    assert load(None, links) == Settings()
+    assert set(problems_of({"CXSTREAM_PORT": "9109"})) == {"CXSTREAM_PORT"}
+
+
+@pytest.mark.parametrize("content", ["hunter2\n", "hunter2\r\n", "hunter2"])
+def test_a_secret_comes_from_a_file(content: str, tmp_path: Path) -> None:
+    """The _FILE of a secret, as variable or key, names a file whose text is the secret, without the newline."""
+    file = tmp_path / "secret"
+    file.write_bytes(content.encode())
+    settings = load(None, {**LOGIN, f"{PASSWORD}_FILE": str(file)})
+    assert settings.kafka.password is not None
+    assert settings.kafka.password.get_secret_value() == "hunter2"
+    toml = written(tmp_path / "c.toml", {"kafka.password_file": str(file)})
+    assert load(toml, LOGIN).kafka.password == SecretStr("hunter2")
+    assert load(toml, {**LOGIN, PASSWORD: "other"}).kafka.password == SecretStr("other")
+
+
+def test_a_secret_file_that_is_no_use_is_told(tmp_path: Path) -> None:
+    """A missing or empty file, or both ways at once, is told without the path, which may be the secret itself."""
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "large").write_text("x" * (MAX_SECRET_BYTES + 1))
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    for value, reason in (
+        ("hunter2", "the file that CXSTREAM_KAFKA_PASSWORD_FILE names cannot be read (No such file or directory)"),
+        (str(tmp_path / "empty"), "names is empty"),
+        (str(tmp_path / "large"), "names is larger"),
+        (str(tmp_path / "bytes"), "names is not UTF-8"),
+    ):
+        text = problems_of({**LOGIN, f"{PASSWORD}_FILE": value})["kafka.password"]
+        assert reason in text
+        assert "hunter2" not in text
+    both = problems_of({**LOGIN, PASSWORD: "hunter2", f"{PASSWORD}_FILE": "hunter2"})["kafka.password"]
+    assert "CXSTREAM_KAFKA_PASSWORD and CXSTREAM_KAFKA_PASSWORD_FILE are both set" in both
+    assert "hunter2" not in both
+
+
+SECRETS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+
+
+@given(SECRETS, SECRETS)
+def test_what_is_shown_does_not_depend_on_the_secret(one: str, other: str) -> None:
+    """Whatever two secrets are, everything that shows settings shows the same for both."""
+    shown = []
+    for secret in (one, other):
+        settings = load(None, {**LOGIN, PASSWORD: secret})
+        assert settings.kafka.password is not None
+        assert settings.kafka.password.get_secret_value() == secret
+        held = settings.kafka.password
+        with pytest.raises(ConfigError) as unused:
+            load(None, {PASSWORD: secret})
+        with pytest.raises(ConfigError) as wrong:
+            load(None, {PASSWORD: secret, f"{PASSWORD}_FILE": secret, "CXSTREAM_HTTP_PORT": "x"})
+        shown.append(
+            [
+                describe(settings),
+                repr(settings),
+                str(settings),
+                f"{held} {held!r} {held!s:>20}",
+                settings.model_dump_json() + repr(settings.model_dump()),
+                str(unused.value),
+                str(wrong.value),
+            ]
+        )
+    assert shown[0] == shown[1]
+    assert (SecretStr(one) == SecretStr(other)) == (one == other)
+
+
+def test_no_error_holds_a_secret() -> None:
+    """What was wrong with other settings leads to no object that holds the secret: an error's causes are logged too."""
+    with pytest.raises(ConfigError) as raised:
+        load(None, {**LOGIN, PASSWORD: "hunter2", "CXSTREAM_HTTP_PORT": "x"})
+    assert raised.value.__context__ is None
+
+
+def test_windows_are_the_ledgers() -> None:
+    """Windows, levels and closed lists come out as the ledger takes them; `all` is every window."""
+    windows = load(
+        None,
+        {
+            "CXSTREAM_LEDGER_WINDOWS": "15m,36h",
+            "CXSTREAM_LEDGER_LEVELS": "job=all,region_product=36h",
+            "CXSTREAM_LEDGER_LABEL_VALUES_REGION": "north,south",
+        },
+    ).windows()
+    assert windows.lengths_ms == {"15m": 15 * MINUTE_MS, "36h": 36 * HOUR_MS}
+    assert [(level.name, level.dimensions, level.windows) for level in windows.levels] == [
+        ("job", (), ("15m", "36h")),
+        ("region_product", ("region", "product"), ("36h",)),
+    ]
+    assert windows.label_values == {"region": frozenset({"north", "south"})}
+    default = Settings().windows()
+    assert list(default.lengths_ms.values()) == [HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS]
+    assert [level.name for level in default.levels] == ["job", "region", "product"]
+
+
+def test_the_policy_is_the_domains() -> None:
+    """Durations become milliseconds, and the limit of facts comes from the limits."""
+    policy = load(None, all_in_environ()).policy()
+    assert policy.repeat_window_ms == 14 * DAY_MS
+    assert policy.first_response_ms == {"P1": 30 * MINUTE_MS, "P2": 2 * HOUR_MS, "P3": DAY_MS}
+    assert policy.placeholder_assets == {"?", "tbd"}
+    assert policy.facts_per_case == 100
+
+
+@given(st.integers(0, 10**6), st.sampled_from("smhd"))
+def test_durations_read_back(count: int, unit: str) -> None:
+    """A duration that is written and read is the same length."""
+    length_ms = duration_ms(f"{count}{unit}")
+    assert duration_ms(format_duration(length_ms)) == length_ms
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1), unique=True))
+def test_any_label_value_survives_the_description(values: list[str]) -> None:
+    """Whatever a label value contains, the described TOML says the same value."""
+    labels = LabelValues(region=tuple(values))
+    settings = Settings(ledger=Ledger(label_values=labels))
+    assert tomllib.loads(describe(settings))["ledger"]["label_values"]["region"] == values
+
+
+@given(st.dictionaries(st.sampled_from(sorted(config.variables())), st.text(st.characters(codec="utf-8"))))
+def test_garbage_is_refused_with_problems_and_nothing_else(environ: dict[str, str]) -> None:
+    """Whatever the variables say, load returns settings or raises ConfigError."""
+    try:
+        load(None, environ)
+    except ConfigError as error:
+        assert error.problems  # noqa: PT017  # either outcome is right
+
+
+def test_the_example_of_the_reference_is_read(tmp_path: Path) -> None:
+    """With the password from a file the example gives the settings it shows."""
+    (tmp_path / "kafka").write_text("hunter2\n")
+    (tmp_path / "c.toml").write_text(config.reference().split("```toml\n")[1].split("```")[0])
+    settings = load(tmp_path / "c.toml", {f"{PASSWORD}_FILE": str(tmp_path / "kafka")})
+    assert settings.linger_seconds == 60
+    assert settings.policy().late_grace_ms == 10 * MINUTE_MS
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    """docs/configuration.md has a row for every setting and is what the code generates."""
+    text = PAGE.read_text("utf-8")
+    for setting in SETTINGS:
+        assert f"\n| `{setting.name}` | `{setting.variable}`" in text
+    regenerate = "from cxstream import config; print(config.reference(), end='')"
+    assert text == config.reference(), f'regenerate: python -c "{regenerate}" > docs/configuration.md'
