@@ -7,6 +7,7 @@ import hashlib
 import logging
 import logging.config
 import time
+from base64 import b64encode
 from importlib.metadata import version
 from typing import Any, NamedTuple, NoReturn
 
@@ -23,6 +24,7 @@ from cxstream.exposition.snapshot import Objective, PartitionSnapshot, WorkerSna
 from cxstream.kafka.case_agent import CaseAgent, TopicRoles
 from cxstream.kafka.changelog_table import PartitionLostError
 from cxstream.kafka.codec import REASONS, Codec
+from cxstream.kafka.connection import Connection, connection
 from cxstream.kafka.engine import EngineApp, EngineSettings, run
 from cxstream.kafka.partition import Partition
 from cxstream.kafka.partition_batches import PartitionBatch, Progress
@@ -83,14 +85,14 @@ class Worker:
                 declare_topics=False,
                 max_record_bytes=LARGE_MESSAGE_BYTES,
                 instance_id=kafka.instance_id,
+                credentials=connection_of(settings).credentials,
             ),
             logging_config=logging_config(settings),
         )
         self._cases = self.app.changelog_table("cases")
         self._boards = self.app.changelog_table("boards")
         schemas = Schemas.packaged()
-        registry = Registry(settings.schema.registry_url) if settings.schema.registry_url else None
-        schema_ids = SchemaIds(schemas, settings.schema.ids, registry)
+        schema_ids = SchemaIds(schemas, settings.schema.ids, registry_of(settings))
         self.activity = Activity(kafka.group, reasons=(*REASONS, "wrong_partition"))
         self._agent = CaseAgent(
             catalogue=CATALOGUE,
@@ -318,6 +320,31 @@ def topic_roles(settings: Settings) -> TopicRoles:
     )
 
 
+def connection_of(settings: Settings) -> Connection:
+    """Return how a configuration speaks to the brokers."""
+    kafka = settings.kafka
+    return connection(
+        kafka.security_protocol,
+        mechanism=kafka.sasl_mechanism,
+        username=kafka.username,
+        password=kafka.password.get_secret_value() if kafka.password else None,
+        ca_file=kafka.ca_file,
+        cert_file=kafka.cert_file,
+        key_file=kafka.key_file,
+    )
+
+
+def registry_of(settings: Settings) -> Registry | None:
+    """Return the schema registry a configuration names, with its login."""
+    schema = settings.schema
+    if schema.registry_url is None:
+        return None
+    if schema.registry_username is None or schema.registry_password is None:
+        return Registry(schema.registry_url)
+    login = f"{schema.registry_username}:{schema.registry_password.get_secret_value()}"
+    return Registry(schema.registry_url, {"Authorization": f"Basic {b64encode(login.encode()).decode()}"})
+
+
 def wall_ms() -> int:
     """Return the wall clock in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
@@ -368,6 +395,8 @@ def main(settings: Settings) -> NoReturn:
     """
     logging.config.dictConfig(logging_config(settings))
     kafka = settings.kafka
-    for finding in asyncio.run(check(kafka.bootstrap, topics_of(settings), declare=kafka.declare_topics)):
+    client = connection_of(settings).client
+    started = check(kafka.bootstrap, topics_of(settings), declare=kafka.declare_topics, client=client)
+    for finding in asyncio.run(started):
         logger.warning("%s", finding)
     run(Worker(settings).app, loglevel=settings.log.level)
