@@ -40,6 +40,8 @@ class Folded(NamedTuple):
     evidence: Evidence
     seal_ms: int
     last_counted_ms: int
+    counted: int
+    """How many of the stack's facts count."""
 
 
 def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy) -> Folded:
@@ -57,7 +59,7 @@ def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy) -> Folded:
             if moves_seal[count - 1] and count < len(delivered_ms):
                 seal_ms = seal(stack.evidence(count), unit_id, policy)
     evidence = stack.evidence(count)
-    return Folded(evidence, seal(evidence, unit_id, policy), delivered_ms[count - 1])
+    return Folded(evidence, seal(evidence, unit_id, policy), delivered_ms[count - 1], count)
 
 
 class OwnFacts:
@@ -93,15 +95,15 @@ class _Entry(NamedTuple):
     event_id: str
     origin: str
     """Case the fact belongs to; empty for the case's own."""
-    absorbed: bool
-    """A fact of an absorbed case that counts here; otherwise, of another case, an identity fact."""
+    since_ms: int | None
+    """Delivery time of the merge by which a fact of an absorbed case counts here; None: an own or an identity fact."""
     fact: Fact | None
     """None: the notice that the asset is crowded."""
 
     @property
     def counts(self) -> bool:
         """Whether the case is judged by the fact as by its own, seal included."""
-        return self.fact is not None and (self.absorbed or not self.origin)
+        return self.fact is not None and (self.since_ms is not None or not self.origin)
 
 
 IDENTITY_TYPES = frozenset({"opened", "cancelled", "merged"})
@@ -110,6 +112,13 @@ IDENTITY_TYPES = frozenset({"opened", "cancelled", "merged"})
 def is_identity(fact: Fact) -> bool:
     """Whether other cases on the asset learn of it: openings, cancellations, merges, what mends them (rule 9)."""
     return (fact.topic == "ticket" and fact.type in IDENTITY_TYPES) or fact.type in ("corrected", "voided")
+
+
+class Absorption(NamedTuple):
+    """Which cases are merged into one, as known from an instant on, and the delivery time of the merge that did it."""
+
+    known_ms: int
+    since_ms: Mapping[str, int]
 
 
 class AllFacts:
@@ -122,33 +131,31 @@ class AllFacts:
         *,
         own_merges: frozenset[str],
         merges_elsewhere: Mapping[str, frozenset[str]],
-        absorbed_since_ms: Mapping[str, int],
+        absorptions: Sequence[Absorption],
         crowded_since_ms: int | None,
     ) -> None:
         self._own_merges = own_merges
         self._merges_elsewhere = merges_elsewhere
-        self._absorbed = absorbed_since_ms
-        entries = [_Entry(fact.delivered_ms, fact.event_id, "", absorbed=False, fact=fact) for fact in own]
+        self._absorptions = absorptions
+        entries = [_Entry(fact.delivered_ms, fact.event_id, "", None, fact) for fact in own]
         for origin, facts in relayed.items():
             entries += [
-                _Entry(fact.delivered_ms, fact.event_id, origin, absorbed=False, fact=fact)
-                for fact in facts
-                if is_identity(fact)
+                _Entry(fact.delivered_ms, fact.event_id, origin, None, fact) for fact in facts if is_identity(fact)
             ]
-            since_ms = absorbed_since_ms.get(origin)
-            if since_ms is not None:
+            for since_ms in {known.since_ms[origin] for known in absorptions if origin in known.since_ms}:
                 entries += [
-                    _Entry(max(fact.delivered_ms, since_ms), fact.event_id, origin, absorbed=True, fact=fact)
+                    _Entry(max(fact.delivered_ms, since_ms), fact.event_id, origin, since_ms, fact)
                     for fact in facts
                     if fact.topic != "ticket" or fact.type in ("corrected", "voided")
                 ]
         if crowded_since_ms is not None:
-            entries.append(_Entry(crowded_since_ms, "", "", absorbed=False, fact=None))
-        entries.sort(key=lambda entry: entry[:4])
+            entries.append(_Entry(crowded_since_ms, "", "", None, None))
+        entries.sort(key=lambda entry: (entry.delivered_ms, entry.event_id, entry.origin, entry.since_ms or 0))
         self._entries = entries
         self._evidence: dict[int, Evidence] = {}
         self.delivered_ms: Sequence[int] = [entry.delivered_ms for entry in entries]
-        self.moves_seal: Sequence[bool] = [entry.counts for entry in entries]
+        turns_ms = {known.known_ms for known in absorptions}
+        self.moves_seal: Sequence[bool] = [entry.counts or entry.delivered_ms in turns_ms for entry in entries]
         self.earliest_ms = _earliest_ms(entry.fact for entry in entries if entry.fact is not None and entry.counts)
 
     def evidence(self, count: int) -> Evidence:
@@ -158,11 +165,15 @@ class AllFacts:
         return self._evidence[count]
 
     def _build(self, entries: Sequence[_Entry]) -> Evidence:
+        absorbed_since_ms = self._absorbed_since_ms(entries[-1].delivered_ms)
         groups: dict[tuple[str, bool], list[Fact]] = {}
         last_delivery_ms: int | None = None
         for entry in entries:
+            absorbed = entry.since_ms is not None
+            if absorbed and entry.since_ms != absorbed_since_ms.get(entry.origin):
+                continue
             if entry.fact is not None:
-                groups.setdefault((entry.origin, entry.absorbed), []).append(entry.fact)
+                groups.setdefault((entry.origin, absorbed), []).append(entry.fact)
                 if entry.counts and (not entry.origin or entry.fact.topic != "ticket"):
                     last_delivery_ms = max(last_delivery_ms or 0, entry.delivered_ms)
         own = groups.pop(("", False), [])
@@ -172,7 +183,7 @@ class AllFacts:
             if absorbed:
                 facts += [fact for fact in effective(sorted(its_facts, key=delivery_order)) if fact.topic != "ticket"]
             else:
-                others.append(self._other(origin, its_facts, entries[-1].delivered_ms))
+                others.append(self._other(origin, its_facts, absorbed=origin in absorbed_since_ms))
         return Evidence(
             facts,
             merges_in_force=self._own_merges,
@@ -181,9 +192,13 @@ class AllFacts:
             last_delivery_ms=last_delivery_ms if own else None,
         )
 
-    def _other(self, case_id: str, identity: Sequence[Fact], until_ms: int) -> OtherCase:
+    def _absorbed_since_ms(self, until_ms: int) -> Mapping[str, int]:
+        """Return the cases merged into this one as known at a delivery time: a merge undone later was in force then."""
+        known = bisect_right(self._absorptions, until_ms, key=lambda absorption: absorption.known_ms)
+        return self._absorptions[known - 1].since_ms if known else {}
+
+    def _other(self, case_id: str, identity: Sequence[Fact], *, absorbed: bool) -> OtherCase:
         known = Evidence(effective(identity), merges_in_force=self._merges_elsewhere.get(case_id, frozenset()))
-        absorbed = self._absorbed.get(case_id, NEVER_MS) <= until_ms
         return OtherCase(case_id, known.opened, bool(known.cancellations), bool(known.merges), absorbed)
 
 

@@ -10,6 +10,7 @@ from cxstream.domain.facts import Fact
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
 
+_WINDOW = {"window_start", "window_end"}
 FAILED_OUTCOMES = frozenset({"not_fixed", "partial", "no_parts", "diagnosed_only", "temporary", "wrong_skill"})
 
 
@@ -41,7 +42,7 @@ class Visit:
     @property
     def windows(self) -> list[Fact]:
         """The facts that made a window."""
-        return [fact for fact in self.changes if "window_end" in fact.fields and fact.type != "cancelled"]
+        return [fact for fact in self.changes if fact.type != "cancelled" and fact.fields.keys() >= _WINDOW]
 
     @property
     def purpose(self) -> str:

@@ -12,7 +12,7 @@ from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.folding import AllFacts, FactStack, Folded, OwnFacts, fold
 from cxstream.domain.instant import NEVER_MS
-from cxstream.domain.merging import absorbed_since, merges_in_force
+from cxstream.domain.merging import absorptions, merge_ids, merging
 from cxstream.domain.policy import Policy
 from cxstream.domain.scope import out_of_scope
 from cxstream.domain.units import Unit
@@ -132,20 +132,17 @@ class _Units:
     def __init__(self, case: Case, policy: Policy) -> None:
         self._case = case
         self._policy = policy
-        own_merges = merges_in_force(case.case_id, case.facts, policy)
-        in_force = frozenset(merge.event_id for merge in own_merges)
+        in_force = merge_ids(merging(case.case_id, case.facts, policy))
         self._own = OwnFacts(case.facts, in_force)
         self._all: FactStack = self._own
         if case.relayed or case.crowded_since_ms is not None:
-            elsewhere = {origin: merges_in_force(origin, facts, policy) for origin, facts in case.relayed.items()}
+            elsewhere = {origin: merging(origin, facts, policy) for origin, facts in case.relayed.items()}
             self._all = AllFacts(
                 case.facts,
                 case.relayed,
                 own_merges=in_force,
-                merges_elsewhere={
-                    origin: frozenset(merge.event_id for merge in merges) for origin, merges in elsewhere.items()
-                },
-                absorbed_since_ms=absorbed_since(case.case_id, {case.case_id: own_merges, **elsewhere}, policy),
+                merges_elsewhere={origin: merge_ids(facts) for origin, facts in elsewhere.items()},
+                absorptions=absorptions(case.case_id, elsewhere, policy),
                 crowded_since_ms=case.crowded_since_ms,
             )
         self._folded: dict[tuple[Unit, str], Folded] = {}

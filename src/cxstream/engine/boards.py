@@ -101,23 +101,42 @@ def told_crowded(old: Board, new: Board) -> list[str]:
 
 def told_by(old: Case, new: Case, policy: Policy) -> tuple[Postings, Postings]:
     """Return what a case tells boards, and what it tells its survivors, now that it has taken in facts."""
-    boards = _news(for_boards(old, policy), for_boards(new, policy)) if new.facts is not old.facts else {}
-    merged = any(fact.type == "merged" for fact in new.facts)
-    return boards, _news(for_survivors(old), for_survivors(new)) if merged else {}
+    boards = _news(for_boards(old, policy), for_boards(new, policy), new) if new.facts is not old.facts else {}
+    merged = any(fact.type == "merged" for case in (old, new) for fact in case.facts)
+    return boards, _news(for_survivors(old), for_survivors(new), new) if merged else {}
 
 
-def _news(old: Postings, new: Postings) -> Postings:
-    """Return what is told now and was not told before."""
-    return {key: fact for key, fact in new.items() if old.get(key) != fact}
+def _news(old: Postings, new: Postings, case: Case) -> Postings:
+    """Return what is told now and was not told before.
+
+    Whom only a copy named that is no longer kept is told the kept one: what was heard must not stand (rule 1).
+    """
+    told = {key: fact for key, fact in new.items() if old.get(key) != fact}
+    for key in old.keys() - new.keys():
+        _to, origin, event_id = key
+        facts = case.facts if origin == case.case_id else case.relayed.get(origin, [])
+        kept = next((fact for fact in facts if fact.event_id == event_id), old[key])
+        if kept != old[key]:
+            told[key] = kept
+    return told
 
 
 def _identity(facts: Iterable[Fact]) -> Iterator[Fact]:
-    """Yield openings, cancellations and merges, and the corrections and voids of these, whatever came first."""
+    """Yield openings, cancellations and merges, and the corrections and voids of these, whatever came first.
+
+    With them what names a replacement: by it a case is heard of on that asset even without an opening.
+    """
     facts = list(facts)
     identity = {fact.event_id for fact in facts if fact.topic == "ticket" and fact.type in IDENTITY_TYPES}
     for fact in facts:
-        if fact.event_id in identity or (fact.type in ("corrected", "voided") and fact.target in identity):
+        amends = fact.type in ("corrected", "voided") and fact.target in identity
+        if fact.event_id in identity or amends or _names_replacement(fact):
             yield fact
+
+
+def _names_replacement(fact: Fact) -> bool:
+    changes = fact.fields.get("set")
+    return "replaced_by" in fact.fields or (isinstance(changes, dict) and "replaced_by" in changes)
 
 
 def _assets_named(facts: list[Fact]) -> set[str]:

@@ -26,8 +26,8 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
     if state.state == "open":
         if second is not None:
             return Judgement("miss", "second_attempt", state.end_ms, (*proof, second.event_id), state.wakes_ms)
-        cancelled = _cancelled(evidence)
-        return cancelled or Judgement("pending", "attempt_open", None, proof, state.wakes_ms)
+        open_or_cancelled = _cancelled(evidence) or Judgement("pending", "attempt_open", None, proof)
+        return open_or_cancelled._replace(wakes_ms=state.wakes_ms)
     fixed_ms = state.fixed_ms
     until_ms = fixed_ms + policy.repeat_window_ms
     for reason, facts in (

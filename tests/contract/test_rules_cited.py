@@ -1,0 +1,98 @@
+"""Every rule of the vital-signs page is held by a test that cites it, or stands here as not built."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from cxstream.vital_signs import CATALOGUE
+
+TESTS = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("CXSTREAM_SHARED", TESTS.parents[1] / "shared"))
+PAGE = SHARED / "spec" / "vital-signs.md"
+LAST_RULE = 26
+
+NOT_BUILT = {
+    16: ("parts_ready",),
+    17: ("visit_productive",),
+    18: ("same_day",),
+    19: ("first_response", "explained"),
+    20: ("no_silence",),
+    21: ("one_contact",),
+    22: ("commitment_kept",),
+    24: ("watched_loopholes",),
+    25: ("time_to_restore",),
+    26: ("at_risk",),
+}
+"""Rules that no code follows yet, with the names their code will have. Who builds one cites it in a test."""
+
+FOLDERS = ("unit", "property", "contract", "golden", "simulation", "integration", "e2e")
+"""Tests of the product; the oracle's own tests hold nothing of it."""
+
+_CITATION = re.compile(r"\brules? (\d+(?:(?:, and |, | and )\d+)*)")
+
+
+def cited_in(docstring: str) -> set[int]:
+    """Return the rule numbers a docstring cites: "rule 3", "rules 3 and 9", "rules 1, 2 and 9"; a range cites none."""
+    found = _CITATION.findall(" ".join(docstring.split()))
+    return {int(number) for citation in found for number in re.findall(r"\d+", citation)}
+
+
+@cache
+def citations() -> dict[int, list[str]]:
+    """Return the tests that cite a rule, by its number."""
+    found: dict[int, list[str]] = {}
+    for file in sorted(file for folder in FOLDERS for file in (TESTS / folder).glob("test_*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                for rule in cited_in(ast.get_docstring(node) or ""):
+                    found.setdefault(rule, []).append(f"{file.name}::{node.name}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("docstring", "rules"),
+    [
+        ("It holds (rule 3).", {3}),
+        ("It holds (rules 3 and 9).", {3, 9}),
+        ("It holds (rules 1, 2 and 9).", {1, 2, 9}),
+        ("It holds (rules 3, 23).", {3, 23}),
+        ("It holds (rules 3,\n    and 23).", {3, 23}),
+        ("The rules of 3 games, overrule 5.", set()),
+    ],
+)
+def test_how_a_rule_is_cited(docstring: str, rules: set[int]) -> None:
+    """A citation is the word rule and its number in the docstring of a test."""
+    assert cited_in(docstring) == rules
+
+
+@pytest.mark.parametrize("rule", [rule for rule in range(1, LAST_RULE + 1) if rule not in NOT_BUILT])
+def test_every_rule_that_is_built_is_cited(rule: int) -> None:
+    """A rule that code follows is cited by at least one test outside this file."""
+    assert [test for test in citations().get(rule, []) if not test.startswith(Path(__file__).name)]
+
+
+@pytest.mark.parametrize("rule", NOT_BUILT)
+def test_the_list_of_what_is_not_built_is_true(rule: int) -> None:
+    """A rule stands as not built only while no sign of its name is in the catalogue and no module bears it."""
+    source = TESTS.parent / "src" / "cxstream"
+    built = set(CATALOGUE) | {file.stem for file in source.rglob("*.py")}
+    assert not built & set(NOT_BUILT[rule]), f"rule {rule} is built: take it off NOT_BUILT and cite it in its tests"
+
+
+def test_no_test_cites_a_rule_that_is_not_there() -> None:
+    """Citations are numbers of the page: 1 to 26."""
+    assert set(citations()) <= set(range(1, LAST_RULE + 1))
+
+
+def test_the_page_has_these_rules() -> None:
+    """The page numbers its rules 1 to 26 without a gap."""
+    if not PAGE.exists():
+        pytest.skip(f"THE PAGE WAS NOT READ: {PAGE} is not there; set CXSTREAM_SHARED to the shared folder")
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. ", PAGE.read_text("utf-8"), re.MULTILINE)]
+    assert numbers == list(range(1, LAST_RULE + 1))

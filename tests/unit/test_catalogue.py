@@ -1,0 +1,110 @@
+"""The catalogue: adding a vital sign is adding one file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cases import POLICY, booked, ms, opened
+from cxstream import vital_signs
+from cxstream.domain import vocabulary
+from cxstream.engine.assess import Clock
+from cxstream.vital_signs import CATALOGUE, catalogue
+
+SIGN = '''
+"""acknowledged_at_all: did anybody ever answer?"""
+
+from cxstream.domain.units import CASE
+from cxstream.domain.verdict import Judgement
+from cxstream.domain.vital_sign import VitalSign
+
+
+def judge(evidence, _case_id, _clock_ms, _policy):
+    return Judgement("hit", "yes") if evidence.of("ticket", "acknowledged") else Judgement("pending", "not_yet")
+
+
+VITAL_SIGN = VitalSign(
+    name="acknowledged_at_all",
+    title="Answered at all",
+    question="Is anybody there?",
+    numerator="cases somebody acknowledged",
+    denominator="cases",
+    unit=CASE,
+    judge=judge,
+    topics=("ticket",),
+    objective=0.99,
+    known="at the acknowledgement",
+)
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield a folder whose modules are found beside the vital signs of the package."""
+    monkeypatch.setattr(vital_signs, "__path__", [*vital_signs.__path__, str(tmp_path)])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith(vital_signs.__name__):
+            del sys.modules[name]
+
+
+def test_adding_a_sign_is_adding_a_file(folder: Path) -> None:
+    """A module with a VITAL_SIGN in the folder is in the catalogue, and its verdicts are judged like all others."""
+    (folder / "acknowledged_at_all.py").write_text(SIGN)
+    extended = catalogue()
+    assert extended == {**CATALOGUE, "acknowledged_at_all": extended["acknowledged_at_all"]}
+    assert list(extended) == sorted(extended)
+    casebook = booked([opened()], POLICY, extended)
+    casebook.assess(Clock.at(ms("1h")))
+    verdicts = {one.sign: one.verdict for one in casebook.cases["C1"].verdicts}
+    assert verdicts["acknowledged_at_all"] == "pending"
+
+
+def test_a_file_is_named_after_its_sign(folder: Path) -> None:
+    """A sign in a file of another name is refused by name: who looks for the sign finds the file."""
+    (folder / "answered.py").write_text(SIGN)
+    with pytest.raises(ValueError, match=r"'acknowledged_at_all' lives in answered\.py"):
+        catalogue()
+
+
+def test_a_file_without_a_sign_is_refused(folder: Path) -> None:
+    """The folder holds signs only: shared code belongs to the domain."""
+    (folder / "shared_code.py").write_text("X = 1\n")
+    with pytest.raises(AttributeError, match="VITAL_SIGN"):
+        catalogue()
+
+
+def test_every_file_is_a_sign() -> None:
+    """What is in the folder is in the catalogue, and the other way round, in order of name."""
+    files = Path(str(vital_signs.__file__)).parent.glob("[!_]*.py")
+    assert list(CATALOGUE) == sorted(file.stem for file in files)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_sign_says_what_it_is(name: str) -> None:
+    """Everything published about a sign is stated: title, question, both sides of the ratio, sources and objective."""
+    sign = CATALOGUE[name]
+    assert sign.name == name
+    assert all((sign.title, sign.question, sign.numerator, sign.denominator, sign.known, sign.judge.__doc__))
+    assert set(sign.topics) <= set(vocabulary.TOPICS)
+    assert sign.topics
+    assert 0 < sign.objective < 1
+    assert sign.lower_is_better not in CATALOGUE
+
+
+def test_a_judge_that_fails_costs_its_own_verdict_only() -> None:
+    """An error in one judge excludes that verdict with reason error; the other signs are judged."""
+
+    def broken(*_arguments: object) -> None:
+        raise ZeroDivisionError
+
+    signs = {**CATALOGUE, "stayed_fixed": CATALOGUE["stayed_fixed"]._replace(judge=broken)}
+    casebook = booked([opened()], POLICY, signs)
+    casebook.assess(Clock.at(ms("1h")))
+    found = {one.sign: f"{one.verdict} {one.reason}" for one in casebook.cases["C1"].verdicts}
+    assert found["stayed_fixed"] == "excluded error"
+    assert found["first_time_fix"] == "pending no_attempt_yet"

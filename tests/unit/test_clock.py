@@ -1,0 +1,128 @@
+"""The clock of a partition, and what the passing of time alone proves (rule 6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from cases import arrived, booked, completed, delivered, ms, opened, resolved, scheduled
+from cxstream.domain.cases import Case
+from cxstream.engine.assess import Clock
+from cxstream.engine.clock import PartitionClock
+
+WALL_MS = 1_000_000
+CAUGHT_UP = {"ticket": 0, "dispatch": 0, "parts": 0}
+PROMISE = [opened(), scheduled("0h", "48h", "50h")]
+
+
+@pytest.mark.parametrize(
+    ("taken", "lag", "reading_ms"),
+    [
+        ({}, CAUGHT_UP, WALL_MS),
+        ({"ticket": 10, "dispatch": 20}, CAUGHT_UP, WALL_MS),
+        ({"ticket": 10, "dispatch": 20}, {"ticket": 1, "dispatch": 0}, 10),
+        ({"ticket": 10, "dispatch": 20}, {"ticket": 0, "dispatch": 1}, 20),
+        ({"ticket": 10, "dispatch": 20}, {"ticket": 1, "dispatch": 5}, 10),
+        ({"ticket": 10}, {"ticket": 1, "dispatch": 5}, 0),
+        ({"ticket": WALL_MS + 7}, {"ticket": 1}, WALL_MS),
+        ({"ticket": 10}, {}, WALL_MS),
+    ],
+    ids=[
+        "nothing there",
+        "caught up",
+        "ticket lags",
+        "dispatch lags",
+        "the one further behind",
+        "nothing taken yet",
+        "a delivery ahead of the wall",
+        "no topics",
+    ],
+)
+def test_the_clock_is_the_delivery_time_of_what_lags(
+    taken: dict[str, int], lag: dict[str, int], reading_ms: int
+) -> None:
+    """While a topic lags it is no later than the last delivery taken from it, caught up it is wall time (rule 6)."""
+    clock = PartitionClock()
+    for topic, delivered_ms in taken.items():
+        clock.took(topic, delivered_ms)
+    assert clock.read(WALL_MS, lag) == reading_ms
+
+
+def test_the_clock_never_goes_back() -> None:
+    """A lag, an older delivery or a wall clock set back do not take back what time it was (rule 6)."""
+    clock = PartitionClock(floor_ms=50)
+    assert clock.read(WALL_MS, {"ticket": 1}) == 50
+    clock.took("ticket", 80)
+    assert clock.read(WALL_MS, {"ticket": 1}) == 80
+    clock.took("ticket", 60)
+    assert clock.read(WALL_MS, {"ticket": 1}) == 80
+    assert clock.read(WALL_MS, {"ticket": 0}) == WALL_MS
+    assert clock.read(WALL_MS, {"ticket": 9}) == WALL_MS
+    assert clock.read(WALL_MS - 100, {}) == WALL_MS
+    assert clock.now_ms == WALL_MS
+
+
+def on_time(case: Case) -> str:
+    """Return the verdict on the visit, with its reason."""
+    verdict = next(one for one in case.verdicts if one.sign == "on_time_arrival")
+    return f"{verdict.verdict} {verdict.reason}"
+
+
+def test_the_clock_alone_makes_a_miss() -> None:
+    """A no-show appears without any event at the first instant after the limit, known ahead (rule 6)."""
+    casebook = booked(PROMISE)
+    casebook.assess(Clock.at(ms("1h")))
+    assert casebook.cases["C1"].deadline_ms == ms("50h15m1ms")
+    casebook.assess(Clock.at(ms("50h15m")))
+    assert on_time(casebook.cases["C1"]) == "pending awaited"
+    casebook.assess(Clock.at(ms("50h15m1ms")))
+    assert on_time(casebook.cases["C1"]) == "miss no_show"
+    assert casebook.cases["C1"].deadline_ms == ms("122h15m1ms")
+
+
+@pytest.mark.parametrize("silent", [frozenset({"dispatch"}), frozenset({"dispatch", "ticket"})])
+def test_the_silence_of_a_dead_topic_proves_nothing(silent: frozenset[str]) -> None:
+    """While the topic that would have told is dead, a miss by silence is pending, until it seals (rule 6)."""
+    casebook = booked(PROMISE)
+    casebook.assess(Clock(ms("60h"), ms("60h"), silent))
+    assert on_time(casebook.cases["C1"]) == "pending source_silent"
+    casebook.assess(Clock(ms("61h"), ms("61h"), frozenset({"ticket", "parts"})))
+    assert on_time(casebook.cases["C1"]) == "miss no_show"
+    casebook.assess(Clock(ms("200h"), ms("200h"), silent))
+    assert on_time(casebook.cases["C1"]) == "miss no_show"
+
+
+def test_a_miss_that_an_event_proves_stands_in_any_silence() -> None:
+    """What an event says is no silence: a late arrival is a miss though the topic is dead now (rule 6)."""
+    casebook = booked([*PROMISE, arrived("51h")])
+    casebook.assess(Clock(ms("60h"), ms("60h"), frozenset({"dispatch"})))
+    assert on_time(casebook.cases["C1"]) == "miss late"
+
+
+def test_judging_again_changes_nothing() -> None:
+    """At the same reading, or any before the next deadline, the record stays the very same (rules 2 and 6)."""
+    casebook = booked([*PROMISE, arrived("49h"), completed("51h", "fixed"), resolved("52h")])
+    casebook.assess(Clock.at(ms("53h")))
+    record = casebook.cases["C1"]
+    for reading_ms in (ms("53h"), ms("60h"), record.deadline_ms - 1):
+        assert casebook.assess(Clock.at(reading_ms))["C1"].changes == []
+        assert casebook.cases["C1"] is record
+    assert casebook.assess(Clock.at(record.deadline_ms))["C1"].changes != []
+
+
+def test_a_revised_verdict_is_numbered_and_remembered_as_retracted() -> None:
+    """Every published change of a verdict has the next number; a decided one taken back is marked for good (rule 2)."""
+    casebook = booked(PROMISE)
+    story = []
+    for at, events in (("1h", []), ("60h", []), ("61h", [arrived("49h", seen="61h")]), ("62h", []), ("123h", [])):
+        for case_id, fact in delivered(*events):
+            casebook.take(case_id, fact)
+        casebook.assess(Clock.at(ms(at)))
+        verdict = next(one for one in casebook.cases["C1"].verdicts if one.sign == "on_time_arrival")
+        story.append((verdict.verdict, verdict.sequence, verdict.retracted))
+    assert story == [
+        ("pending", 0, False),
+        ("miss", 1, False),
+        ("provisional_hit", 2, True),
+        ("provisional_hit", 2, True),
+        ("final_hit", 3, True),
+    ]

@@ -1,0 +1,128 @@
+"""Erasure: what remains of a case when a customer asks to be forgotten (rule 10)."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from cases import (
+    POLICY,
+    Event,
+    arrived,
+    booked,
+    cancelled,
+    completed,
+    erased,
+    facts,
+    ms,
+    opened,
+    reopened,
+    resolved,
+    scheduled,
+)
+from cxstream.domain.cases import Case
+from cxstream.domain.verdict import Verdict
+from cxstream.engine.assess import Clock, receive
+from cxstream.vital_signs import CATALOGUE
+
+FIXED = [opened(symptom="s3cret"), scheduled("0h", "1h", "2h"), arrived("90m"), completed("3h", "fixed")]
+VISIT_SEAL, CASE_SEAL = "75h", "33d3h"
+
+
+def residue(*events: Event, as_of: str = "200d") -> tuple[Case, dict[str, Verdict]]:
+    """Return what is left of C1, and its verdicts by sign."""
+    casebook = booked(events)
+    casebook.assess(Clock.at(ms(as_of)))
+    case = casebook.cases["C1"]
+    return case, {verdict.sign: verdict for verdict in case.verdicts}
+
+
+def words(verdicts: dict[str, Verdict]) -> dict[str, str]:
+    """Return verdicts in words."""
+    return {sign: f"{verdict.verdict} {verdict.reason}" for sign, verdict in verdicts.items()}
+
+
+@pytest.mark.parametrize(
+    ("at", "visit", "case"),
+    [
+        (VISIT_SEAL, "excluded erased", "excluded erased"),
+        (f"{VISIT_SEAL}1ms", "final_hit on_time", "excluded erased"),
+        (CASE_SEAL, "final_hit on_time", "excluded erased"),
+        (f"{CASE_SEAL}1ms", "final_hit on_time", "final_hit fixed_first_time"),
+    ],
+)
+def test_what_was_sealed_stays_counted(at: str, visit: str, case: str) -> None:
+    """Verdicts sealed at the erasure's delivery stay as they are, all others become excluded (rule 10)."""
+    _, verdicts = residue(*FIXED, erased(at))
+    assert words(verdicts)["on_time_arrival"] == visit
+    assert words(verdicts)["first_time_fix"] == case
+    _, verdicts = residue(*FIXED, erased("4h", seen=at))
+    assert words(verdicts)["on_time_arrival"] == visit
+
+
+def test_sealed_misses_stay_misses() -> None:
+    """Misses stay counted if they were sealed, and only then (rule 10)."""
+    missed = [opened(), scheduled("0h", "1h", "2h"), arrived("5h"), completed("6h", "not_fixed"), cancelled("7h")]
+    _, verdicts = residue(*missed, erased("40d"))
+    assert words(verdicts)["on_time_arrival"] == "miss late"
+    assert words(verdicts)["first_time_fix"] == "miss first_attempt_failed"
+    _, verdicts = residue(*missed, erased("8h"))
+    assert set(words(verdicts).values()) == {"excluded erased"}
+
+
+def test_personal_state_is_dropped() -> None:
+    """Nothing of the facts is left in the record, only verdicts and the segment they are counted under (rule 10)."""
+    case, _ = residue(*FIXED, erased("4h"))
+    assert (case.facts, case.relayed, case.closed) == ([], {}, "erased")
+    assert b"s3cret" not in msgspec.json.encode(case)
+
+
+def test_later_facts_are_refused() -> None:
+    """An erased case takes no fact any more, whenever it happened, not even another erasure (rule 10)."""
+    casebook = booked([*FIXED, erased("80h")])
+    casebook.assess(Clock.at(ms("81h")))
+    before = casebook.cases["C1"]
+    for fact in facts(reopened("10h"), resolved("90h"), opened("0h"), erased("91h")):
+        assert casebook.take("C1", fact) == "refused"
+    assert before.advance(facts(opened("200d"))[0], origin="C2") == (before, "refused")
+    casebook.assess(Clock.at(ms("200d")))
+    assert casebook.cases["C1"] is before
+
+
+def test_all_that_is_left_is_sealed() -> None:
+    """After an erasure no verdict of the case can change, and the clock wakes it no more (rule 10)."""
+    case, verdicts = residue(*FIXED, erased("4h"))
+    assert all(verdict.sealed for verdict in verdicts.values())
+    assert case.deadline_ms > ms("9000d")
+
+
+def test_an_erased_hit_is_retracted() -> None:
+    """A verdict that was published and is excluded by an erasure counts as taken back, once (rule 10)."""
+    casebook = booked(FIXED)
+    casebook.assess(Clock.at(ms("4h")))
+    published = {verdict.sign: verdict.sequence for verdict in casebook.cases["C1"].verdicts}
+    casebook.take("C1", facts(erased("5h"))[0])
+    for verdict in casebook.cases["C1"].verdicts:
+        assert verdict.sequence == published[verdict.sign] + 1
+        assert verdict.retracted
+    _, verdicts = residue(opened(), erased("4h"))
+    assert not any(verdict.retracted for verdict in verdicts.values())
+
+
+def test_an_erasure_may_come_first() -> None:
+    """The erasure of a case nobody has heard of closes it to all that follows (rule 10)."""
+    case, verdicts = residue(erased("4h"), *FIXED)
+    assert (case.closed, case.facts, verdicts) == ("erased", [], {})
+
+
+def test_a_case_beyond_the_number_of_facts_is_excluded_as_a_whole() -> None:
+    """A case with more facts than allowed keeps none of them, so that no order decides which (rules 2 and 10)."""
+    policy = msgspec.structs.replace(POLICY, facts_per_case=4)
+    four = booked(FIXED, policy).cases["C1"]
+    assert (len(four.facts), four.closed) == (4, None)
+    fifth = facts(reopened("5h"))[0]
+    case, reception = receive(four, fifth, CATALOGUE, policy)
+    assert (case.facts, case.closed, reception) == ([], "overflow", "applied")
+    assert receive(case, fifth, CATALOGUE, policy) == (case, "refused")
+    copy, reception = receive(four, four.facts[0], CATALOGUE, policy)
+    assert (copy, reception) == (four, "duplicate")
