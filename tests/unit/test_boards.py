@@ -182,6 +182,15 @@ def test_crowding_counts_from_the_delivery_that_made_it() -> None:
             assert told(order, "40d", "stayed_fixed", policy=SMALL) == expected
 
 
+def test_a_repeat_before_the_crowd_is_known_though_the_crowd_was_processed_first() -> None:
+    """A unit sealed before its asset was crowded is judged on the repeats of its time, in any order (rules 2 and 9)."""
+    repeat = of_case("C7", opened("20d"))
+    crowd = openings("40d", "41d", "42d", "43d")
+    for events in ([*FIXED, *repeat, *crowd], [*crowd, *repeat, *FIXED], [*crowd, *FIXED, *repeat]):
+        assert told(events, "50d", "stayed_fixed", policy=SMALL) == "miss repeat_case"
+        assert told(events, "50d", "stayed_fixed", "C2", case="C2", policy=SMALL) == "pending not_fixed_yet"
+
+
 def test_every_case_is_told_that_its_asset_is_crowded() -> None:
     """Members before and after hear of it, with the earliest delivery that did it, in any order (rules 2 and 9)."""
     events = [*FIXED, *openings("1h", "2h", "3h", "4h"), resolved("5h")]

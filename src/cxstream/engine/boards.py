@@ -11,6 +11,7 @@ from cxstream.domain.cases import Case, with_fact
 from cxstream.domain.effective import delivery_order
 from cxstream.domain.facts import Fact
 from cxstream.domain.folding import IDENTITY_TYPES
+from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
 
 Postings = dict[tuple[str, str, str], Fact]
@@ -27,13 +28,21 @@ class Board(msgspec.Struct, array_like=True):
     """Delivery time of the opening that made the asset crowded; it is then not told apart any more."""
 
     def advance(self, origin: str, fact: Fact, policy: Policy) -> Board:
-        """Return the board with a fact taken in; the very same Board if it changes nothing."""
+        """Return the board with a fact taken in; the very same Board if it changes nothing.
+
+        A crowded board keeps nothing that was delivered after it became so: no later fact can change since when it is.
+        """
+        if self.crowded_since_ms is not None and fact.delivered_ms > self.crowded_since_ms:
+            return self
         known = self.facts.get(origin, [])
         kept, _reception = with_fact(known, fact)
         if kept is known:
             return self
         facts = {**self.facts, origin: kept}
-        return Board(self.asset_id, facts, _crowded_since_ms(facts, policy))
+        crowded_since_ms = _crowded_since_ms(facts, policy)
+        if crowded_since_ms is not None:
+            facts = _delivered_until(facts, crowded_since_ms)
+        return Board(self.asset_id, facts, crowded_since_ms)
 
 
 def for_boards(case: Case, policy: Policy) -> Postings:
@@ -70,33 +79,36 @@ def for_survivors(case: Case) -> Postings:
 
 
 def for_members(old: Board, new: Board) -> Postings:
-    """Return what a board tells its cases of each other now that it has taken in facts; nothing once it is crowded.
+    """Return what a board tells its cases of each other now that it has taken in facts.
 
-    New facts go to every other case; a case that is new here is told everything.
+    New facts go to every other case; a case that is new here is told everything. Once the board is crowded that is
+    what was delivered before it was: what came after is not told apart, whatever was taken in first (rule 2).
     """
-    if new.crowded_since_ms is not None:
-        return {}
+    until_ms = NEVER_MS if new.crowded_since_ms is None else new.crowded_since_ms
     postings: Postings = {}
     for origin, facts in new.facts.items():
         known = old.facts.get(origin)
         if known is facts:
             continue
-        fresh = [fact for fact in facts if known is None or fact not in known]
+        fresh = [fact for fact in facts if fact.delivered_ms < until_ms and (known is None or fact not in known)]
         for member in new.facts:
             if member != origin:
                 postings |= {(member, origin, fact.event_id): fact for fact in fresh}
                 if known is None:
-                    postings |= {(origin, member, fact.event_id): fact for fact in new.facts[member]}
+                    earlier = [fact for fact in new.facts[member] if fact.delivered_ms < until_ms]
+                    postings |= {(origin, member, fact.event_id): fact for fact in earlier}
     return postings
 
 
-def told_crowded(old: Board, new: Board) -> list[str]:
-    """Return the cases that must be told that the board is crowded, or since an earlier instant than they know."""
+def told_crowded(old: Board, new: Board, heard: Iterable[str]) -> list[str]:
+    """Return the cases that must be told that the board is crowded, or since an earlier instant than they know.
+
+    `heard` are the cases whose facts were just taken in: they are told, kept or not.
+    """
     if new.crowded_since_ms is None:
         return []
-    return [
-        case_id for case_id in new.facts if old.crowded_since_ms != new.crowded_since_ms or case_id not in old.facts
-    ]
+    moved = old.crowded_since_ms != new.crowded_since_ms
+    return sorted({*heard, *old.facts, *new.facts} if moved else set(heard))
 
 
 def told_by(old: Case, new: Case, policy: Policy) -> tuple[Postings, Postings]:
@@ -162,6 +174,13 @@ def _values(facts: list[Fact], event_type: str, name: str) -> set[str]:
 def _absorbing(relayed: Mapping[str, list[Fact]]) -> dict[str, list[Fact]]:
     """Return the relayed cases that have a merge: their facts belong to a chain."""
     return {origin: facts for origin, facts in relayed.items() if any(fact.type == "merged" for fact in facts)}
+
+
+def _delivered_until(facts: Mapping[str, list[Fact]], until_ms: int) -> dict[str, list[Fact]]:
+    kept = {
+        origin: [fact for fact in its_facts if fact.delivered_ms <= until_ms] for origin, its_facts in facts.items()
+    }
+    return {origin: its_facts for origin, its_facts in kept.items() if its_facts}
 
 
 def _crowded_since_ms(facts: Mapping[str, list[Fact]], policy: Policy) -> int | None:

@@ -86,7 +86,7 @@ class Casebook:
         self.boards[asset_id] = new
         pending += [_ToCase(*delivery) for delivery in _deliveries(for_members(old, new))]
         if new.crowded_since_ms is not None:
-            pending += [_Crowded(member, new.crowded_since_ms) for member in told_crowded(old, new)]
+            pending += [_Crowded(member, new.crowded_since_ms) for member in told_crowded(old, new, [origin])]
 
 
 def _deliveries(postings: Postings) -> list[tuple[str, str, Fact]]:

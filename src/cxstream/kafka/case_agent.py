@@ -349,6 +349,7 @@ class CaseAgent:
         """Take identity facts to the boards of their assets and on to the cases that share them."""
         old_boards: dict[bytes, Board] = {}
         new_boards: dict[bytes, Board] = {}
+        heard: dict[bytes, set[str]] = {}
         for record in batch.records:
             relay = _readable_relay(record)
             if relay is None or record.key is None:
@@ -358,17 +359,17 @@ class CaseAgent:
                 data = self.boards.get(partition.number, record.key)
                 board = Board(record.key.decode()) if data is None else read_board(data)
                 old_boards[record.key] = new_boards[record.key] = board
+            heard.setdefault(record.key, set()).add(relay.origin)
             for fact in relay.facts:
                 new_boards[record.key] = new_boards[record.key].advance(relay.origin, fact, self.policy)
         relays: list[Outgoing] = []
         for key, new in new_boards.items():
             old = old_boards[key]
-            if new is not old:
-                relays += _outgoing(for_members(old, new))
-                relays += [
-                    Outgoing(case_id.encode(), write(Relay("", [], new.crowded_since_ms)))
-                    for case_id in told_crowded(old, new)
-                ]
+            relays += _outgoing(for_members(old, new))
+            relays += [
+                Outgoing(case_id.encode(), write(Relay("", [], new.crowded_since_ms)))
+                for case_id in told_crowded(old, new, heard[key])
+            ]
         if relays:
             await self.produce(self.topics.relays, None, relays)
         if new_boards:
