@@ -200,6 +200,7 @@ def test_configuration_that_loses_records_is_told(apache_kafka: ApacheKafka) -> 
     assert brief(findings) == {
         ("warning", ticket, "has message.timestamp.type=CreateTime"),
         ("warning", table.relays.name, "has retention.ms=1000"),
+        ("warning", table.relays.name, "has max.message.bytes=1048588"),
         ("warning", table.changelogs["boards"].name, "has max.message.bytes=1048588"),
     }
     mend = f"kafka-configs.sh --bootstrap-server {kafka} --alter --entity-type topics --entity-name {ticket}"

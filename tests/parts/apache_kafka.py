@@ -312,8 +312,7 @@ class ApacheKafka:
                 self._java_command(
                     "kafka.tools.StorageTool",
                     "format",
-                    "-t",
-                    self.cluster_id,
+                    f"--cluster-id={self.cluster_id}",  # with `=`, because an id may begin with a dash
                     "-c",
                     node.settings,
                     options=self._archive.read_options(),
