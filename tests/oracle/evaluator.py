@@ -1367,8 +1367,9 @@ def judge_no_silence(view: View, clock: int) -> Judgement:
     pauses = pauses_of(view, clock)
     breaches = []
     for start, end in spans:
-        last = clock if end is None else end
-        inside = [at for at in contacts_of(view) if start < at and (end is None or at < end)]
+        # Reading: what lies in the future of the clock (corrected or skewed) ends a gap, but no gap counts beyond now.
+        last = clock if end is None else min(end, clock)
+        inside = [at for at in contacts_of(view) if start < at < last]
         marks = [start, *inside]
         if marks[-1] < last:
             marks.append(last)

@@ -8,6 +8,7 @@ from cases import arrived, booked, completed, delivered, ms, opened, resolved, s
 from cxstream.domain.cases import Case
 from cxstream.engine.assess import Clock
 from cxstream.engine.clock import PartitionClock
+from cxstream.vital_signs import CATALOGUE
 
 WALL_MS = 1_000_000
 CAUGHT_UP = {"ticket": 0, "dispatch": 0, "parts": 0}
@@ -69,7 +70,7 @@ def on_time(case: Case) -> str:
 
 def test_the_clock_alone_makes_a_miss() -> None:
     """A no-show appears without any event at the first instant after the limit, known ahead (rule 6)."""
-    casebook = booked(PROMISE)
+    casebook = booked(PROMISE, catalogue={"on_time_arrival": CATALOGUE["on_time_arrival"]})
     casebook.assess(Clock.at(ms("1h")))
     assert casebook.cases["C1"].deadline_ms == ms("50h15m1ms")
     casebook.assess(Clock.at(ms("50h15m")))

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from cases import Event, arrived, cancelled, completed, judged, ms, of_case, opened, planned, reopened, resolved, told
+from cases import (
+    Event,
+    arrived,
+    booked,
+    cancelled,
+    completed,
+    judged,
+    ms,
+    of_case,
+    opened,
+    planned,
+    reopened,
+    resolved,
+    told,
+)
 from cxstream.domain.vocabulary import ADMINISTRATIVE_REOPENS
+from cxstream.engine.assess import Clock
 
 FIX = "3h"
 WITHIN_R = ("3h1ms", "30d3h")
@@ -99,6 +114,16 @@ def test_without_an_attempt(events: list[Event], expected: str) -> None:
 def test_an_open_first_attempt(events: list[Event], expected: str) -> None:
     """Open is a miss once a second attempt arrives, excluded if cancelled, else pending (rule 12)."""
     assert verdict(opened(), arrived("2h"), *events, as_of="22h") == expected
+
+
+def test_a_cancelled_case_is_judged_again_when_nobody_is_on_site_any_more() -> None:
+    """Excluded while a colleague is on site, a miss once 12 h have passed: the record knows when (rules 6 and 12)."""
+    crew = [opened(), arrived("1h"), completed("3h", "not_fixed"), arrived("2h", "V2"), cancelled("5h")]
+    assert verdict(*crew, as_of="14h") == "excluded cancelled"
+    assert verdict(*crew, as_of="14h1ms") == "miss first_attempt_failed"
+    casebook = booked(crew)
+    casebook.assess(Clock.at(ms("6h")))
+    assert casebook.cases["C1"].deadline_ms == ms("14h1ms")
 
 
 def test_the_desks_word_after_a_second_attempt_is_no_fix_of_the_first() -> None:

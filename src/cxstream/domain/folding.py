@@ -83,7 +83,7 @@ class OwnFacts:
                 merges_in_force=self._merges_in_force,
                 last_delivery_ms=counted[-1].delivered_ms,
                 visit_ids=_named(counted, facts, "visit_id", "dispatch"),
-                commitment_ids=_named(counted, facts, "commitment_id", "ticket"),
+                commitment_ids=_named(counted, facts, "commitment_id", "ticket", "commitment_made"),
             )
         return self._evidence[count]
 
@@ -213,11 +213,13 @@ def _earliest_ms(facts: Iterable[Fact]) -> int:
     return earliest_ms
 
 
-def _named(counted: Iterable[Fact], facts: Iterable[Fact], name: str, topic: str) -> frozenset[str]:
-    """Return the ids under `name` that counted facts state, as delivered or as corrected."""
+def _named(
+    counted: Iterable[Fact], facts: Iterable[Fact], name: str, topic: str, event_type: str | None = None
+) -> frozenset[str]:
+    """Return the ids under `name` that counted facts of a topic (and type) state, as delivered or as corrected."""
     return frozenset(
         str(fact.fields[name])
         for group in (counted, facts)
         for fact in group
-        if fact.topic == topic and name in fact.fields
+        if fact.topic == topic and name in fact.fields and event_type in (None, fact.type)
     )

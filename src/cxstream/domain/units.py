@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from cxstream.domain.commitments import commitment
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
@@ -66,5 +67,32 @@ def _case_seal(evidence: Evidence, policy: Policy, *, merges: bool) -> int:
     return evidence.last_delivery_ms + policy.abandonment_ms
 
 
+def commitment_seal(evidence: Evidence, unit_id: str, policy: Policy) -> int:
+    """Seal of a commitment: the due time in force plus the late horizon (rule 4)."""
+    promised = commitment(evidence, unit_id)
+    if promised is None or promised.due_ms is None:
+        return case_seal_merges_apart(evidence, unit_id, policy)
+    return promised.due_ms + policy.late_horizon_ms
+
+
+def first_response_seal(evidence: Evidence, unit_id: str, policy: Policy) -> int:
+    """Seal of first_response: when the answer was due, plus the late horizon (rule 4)."""
+    opened = evidence.opened
+    if opened is None:
+        return case_seal_merges_apart(evidence, unit_id, policy)
+    return opened.at_ms + policy.first_response_ms[str(opened.text("priority"))] + policy.late_horizon_ms
+
+
+def explanation_seal(evidence: Evidence, unit_id: str, policy: Policy) -> int:
+    """Seal of explained: when the explanation was due, plus the late horizon (rule 4)."""
+    opened = evidence.opened
+    if opened is None:
+        return case_seal_merges_apart(evidence, unit_id, policy)
+    return opened.at_ms + policy.explanation_ms + policy.late_horizon_ms
+
+
 CASE = Unit("case", relayed=True, seal=case_seal)
 VISIT = Unit("visit", relayed=False, seal=visit_seal)
+COMMITMENT = Unit("commitment", relayed=False, seal=commitment_seal)
+FIRST_RESPONSE = Unit("case", relayed=False, seal=first_response_seal)
+EXPLANATION = Unit("case", relayed=False, seal=explanation_seal)

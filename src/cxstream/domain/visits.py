@@ -57,6 +57,11 @@ class Visit:
         return stated[-1] if stated else None
 
     @property
+    def cancelled(self) -> bool:
+        """Whether the last change is a cancellation (rule 16)."""
+        return bool(self.changes) and self.changes[-1].type == "cancelled"
+
+    @property
     def completion(self) -> Fact | None:
         """The last completion."""
         return self.completions[-1] if self.completions else None

@@ -1,0 +1,47 @@
+"""commitment_kept: did we do what we said by when we said it? (rule 22)."""
+
+from __future__ import annotations
+
+from cxstream.domain.commitments import commitment
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.policy import Policy
+from cxstream.domain.units import COMMITMENT
+from cxstream.domain.verdict import Judgement
+from cxstream.domain.vital_sign import VitalSign
+
+
+def judge(evidence: Evidence, commitment_id: str, clock_ms: int, _policy: Policy) -> Judgement:
+    """Judge one commitment against the due time in force (rule 22)."""
+    promised = commitment(evidence, commitment_id)
+    if promised is None:
+        return Judgement("pending", "not_made")
+    made, due_ms = promised.made, promised.due_ms
+    if due_ms is None:
+        return Judgement("excluded", "not_time_bound", made.at_ms, (made.event_id,))
+    if promised.decided_by is not None:
+        proof = (made.event_id, promised.decided_by.event_id)
+        if promised.state == "kept":
+            return Judgement("hit", "kept", promised.decided_by.at_ms, proof)
+        return Judgement("miss", "changed", promised.late.at_ms if promised.late else due_ms, proof)
+    for cancellation in evidence.cancellations[:1]:
+        if cancellation.at_ms <= due_ms:
+            return Judgement("excluded", "cancelled", cancellation.at_ms, (cancellation.event_id,))
+    if clock_ms <= due_ms:
+        return Judgement("pending", "awaited", None, (made.event_id,), due_ms + 1)
+    if promised.late is not None:
+        return Judgement("miss", "late", promised.late.at_ms, (made.event_id, promised.late.event_id))
+    return Judgement("miss", "not_kept", due_ms, (made.event_id,), silent_topic="ticket")
+
+
+VITAL_SIGN = VitalSign(
+    name="commitment_kept",
+    title="Kept our word",
+    question="You said you would",
+    numerator="time-bound commitments met by the due time in force",
+    denominator="time-bound commitments",
+    unit=COMMITMENT,
+    judge=judge,
+    topics=("ticket", "dispatch", "parts"),
+    objective=0.9,
+    known="at the evidence or when it was due; final 72 h later",
+)

@@ -1,0 +1,97 @@
+"""no_silence: did the customer always hear from us in time while waiting? (rule 20)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.facts import Fact
+from cxstream.domain.instant import NEVER_MS
+from cxstream.domain.policy import Policy
+from cxstream.domain.spans import open_spans
+from cxstream.domain.units import CASE
+from cxstream.domain.verdict import Judgement
+from cxstream.domain.vital_sign import VitalSign
+
+_CONTACTS = {
+    "ticket": {
+        "opened",
+        "acknowledged",
+        "diagnosed",
+        "customer_updated",
+        "reopened",
+        "commitment_made",
+        "commitment_changed",
+    },
+    "dispatch": {"scheduled", "rescheduled", "en_route", "arrived", "completed", "cancelled"},
+}
+
+
+def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> Judgement:
+    """Judge every gap between contacts inside an open span, less the time the customer was waited for (rule 20)."""
+    opened = evidence.opened
+    if opened is None:
+        return Judgement("pending", "not_opened")
+    spans = open_spans(evidence)
+    limit_ms = policy.silence_limit_by_priority_ms.get(str(opened.text("priority")), policy.silence_limit_ms)
+    contacts_ms = [fact.at_ms for fact in evidence.facts if _is_contact(fact)]
+    pauses = _pauses(evidence, policy)
+    breach_ms = NEVER_MS
+    for start_ms, end_ms in spans:
+        ends_ms = NEVER_MS if end_ms is None else end_ms
+        heard_ms = sorted({start_ms, *(ms for ms in contacts_ms if start_ms < ms < ends_ms)})
+        for since_ms, until_ms in pairwise([*heard_ms, ends_ms]):
+            breach_ms = min(breach_ms, _breach_ms(since_ms, until_ms, limit_ms, pauses))
+    if breach_ms < clock_ms:
+        return Judgement("miss", "silence", breach_ms, (opened.event_id,), silent_topic="ticket")
+    if any(span.end_ms is None for span in spans):
+        return Judgement("pending", "open", None, (opened.event_id,), min(breach_ms, NEVER_MS - 1) + 1)
+    if evidence.fix_claims:
+        fix = evidence.fix_claims[0]
+        return Judgement("hit", "heard_throughout", fix.at_ms, (opened.event_id, fix.event_id), breach_ms + 1)
+    cancellation = evidence.cancellations[0]
+    return Judgement("excluded", "cancelled", cancellation.at_ms, (cancellation.event_id,), breach_ms + 1)
+
+
+def _is_contact(fact: Fact) -> bool:
+    if fact.type == "acknowledged" and fact.flag("auto"):
+        return False
+    return fact.type in _CONTACTS.get(fact.topic, ()) and not fact.flag("silent")
+
+
+def _pauses(evidence: Evidence, policy: Policy) -> list[tuple[int, int]]:
+    """Return when the silence clock stood still: from waiting on the customer to resuming, at most so long each."""
+    resumed_ms = [fact.at_ms for fact in evidence.of("ticket", "resumed")]
+    pauses = []
+    for waiting in evidence.of("ticket", "waiting_on_customer"):
+        until_ms = waiting.at_ms + policy.longest_pause_ms
+        pauses.append((waiting.at_ms, min([until_ms, *(ms for ms in resumed_ms if ms >= waiting.at_ms)])))
+    return pauses
+
+
+def _breach_ms(since_ms: int, until_ms: int, limit_ms: int, pauses: list[tuple[int, int]]) -> int:
+    """Return the instant a gap has lasted as long as the limit, pauses apart; never, if it ends by then."""
+    at_ms, left_ms = since_ms, limit_ms
+    for start_ms, end_ms in sorted(pauses):
+        if end_ms <= at_ms:
+            continue
+        if start_ms - at_ms > left_ms:
+            break
+        left_ms -= max(0, start_ms - at_ms)
+        at_ms = end_ms
+    breach_ms = at_ms + left_ms
+    return breach_ms if breach_ms < until_ms else NEVER_MS
+
+
+VITAL_SIGN = VitalSign(
+    name="no_silence",
+    title="Never left in silence",
+    question="What is going on?",
+    numerator="ended cases in which no gap between contacts was longer than the limit",
+    denominator="cases that ended, or were once silent for too long",
+    unit=CASE,
+    judge=judge,
+    topics=("ticket", "dispatch"),
+    objective=0.85,
+    known="miss by the clock; hit at the fix, final at the seal",
+)

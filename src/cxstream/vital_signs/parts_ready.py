@@ -1,0 +1,80 @@
+"""parts_ready: were the parts there when the technician was? (rule 16)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.facts import Fact
+from cxstream.domain.policy import Policy
+from cxstream.domain.units import VISIT
+from cxstream.domain.verdict import Judgement
+from cxstream.domain.visits import Visit
+from cxstream.domain.vital_sign import VitalSign
+
+
+def judge(evidence: Evidence, visit_id: str, _clock_ms: int, _policy: Policy) -> Judgement:
+    """Judge whether every line a visit needed was on hand in full at its arrival (rule 16)."""
+    visit = evidence.visits.get(visit_id) or Visit(visit_id)
+    lines = _lines(evidence, visit)
+    if not visit.attended:
+        if visit.outcome == "no_access" and visit.completion is not None:
+            return Judgement("excluded", "no_access", visit.completion.at_ms, (visit.completion.event_id,))
+        if lines and not visit.cancelled:
+            return Judgement("pending", "not_attended_yet", None, tuple(fact.event_id for fact in lines.values()))
+        return Judgement("excluded", "cancelled" if visit.cancelled else "no_parts_needed")
+    if visit.outcome == "no_parts" and visit.completion is not None:
+        return Judgement("miss", "no_parts", visit.arrived_ms, (visit.completion.event_id,))
+    if not lines:
+        return Judgement("excluded", "no_parts_needed", visit.arrived_ms)
+    for line_id, required in lines.items():
+        if _on_hand(evidence, line_id, visit) < required.count("qty"):
+            return Judgement("miss", "not_on_hand", visit.arrived_ms, (required.event_id,))
+    return Judgement("hit", "on_hand", visit.arrived_ms, tuple(fact.event_id for fact in lines.values()))
+
+
+def _lines(evidence: Evidence, visit: Visit) -> dict[str, Fact]:
+    """Return the live lines of a visit by id: those naming it, and those naming none that no earlier arrival took."""
+    earlier_ms = [other.arrived_ms for other in evidence.visits.values() if other.arrived_ms < visit.arrived_ms]
+    lines: dict[str, Fact] = {}
+    for required in evidence.of("parts", "required"):
+        named = required.fields.get("visit_id")
+        taken = any(required.at_ms <= arrived_ms for arrived_ms in earlier_ms)
+        if required.at_ms <= visit.arrived_ms and (named == visit.visit_id or (named is None and not taken)):
+            lines[str(required.fields["line_id"])] = required
+    for cancelled in evidence.of("parts", "cancelled"):
+        if cancelled.at_ms <= visit.arrived_ms:
+            lines.pop(str(cancelled.fields["line_id"]), None)
+    return lines
+
+
+def _on_hand(evidence: Evidence, line_id: str, visit: Visit) -> int:
+    """Return how many pieces of a line were there at arrival, less what proved dead or wrong by completion."""
+
+    def pieces(facts: Sequence[Fact], until_ms: int | None) -> int:
+        return sum(
+            fact.count("qty")
+            for fact in facts
+            if fact.fields["line_id"] == line_id and (until_ms is None or fact.at_ms <= until_ms)
+        )
+
+    arrived = [fact for fact in evidence.of("parts", "delivered") if fact.text("to") in ("site", "van")]
+    bad = [fact for fact in evidence.of("parts", "returned") if fact.text("reason") in ("doa", "wrong")]
+    here_ms = visit.arrived_ms
+    came = max(pieces(evidence.of("parts", "picked_up"), here_ms), pieces(arrived, here_ms))
+    allocated = pieces(evidence.of("parts", "allocated"), here_ms)
+    return allocated + came - pieces(bad, visit.completion.at_ms if visit.completion else None)
+
+
+VITAL_SIGN = VitalSign(
+    name="parts_ready",
+    title="Parts were there",
+    question="You came, but without the part?",
+    numerator="attended visits whose required lines were all on hand in full at arrival",
+    denominator="attended visits that needed parts",
+    unit=VISIT,
+    judge=judge,
+    topics=("dispatch", "parts"),
+    objective=0.9,
+    known="at arrival; final 72 h after the visit",
+)

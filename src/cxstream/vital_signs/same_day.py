@@ -1,0 +1,56 @@
+"""same_day: was it fixed on the day it was reported? (rule 18)."""
+
+from __future__ import annotations
+
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.facts import Fact
+from cxstream.domain.instant import local_midnight_after
+from cxstream.domain.policy import Policy
+from cxstream.domain.units import CASE
+from cxstream.domain.verdict import Judgement
+from cxstream.domain.vital_sign import VitalSign
+
+
+def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> Judgement:
+    """Judge whether the fix that counts came before midnight of the local day of opening (rule 18)."""
+    opened = evidence.opened
+    if opened is None:
+        return Judgement("pending", "not_opened")
+    midnight_ms = local_midnight_after(opened.at_ms, str(opened.text("tz")))
+    fix = _fix_that_counts(evidence, policy)
+    if fix is not None:
+        proof = (opened.event_id, fix.event_id)
+        if fix.at_ms < midnight_ms:
+            return Judgement("hit", "fixed_same_day", fix.at_ms, proof)
+        if clock_ms >= midnight_ms:
+            return Judgement("miss", "fixed_later", midnight_ms, proof)
+    for cancellation in evidence.cancellations[:1]:
+        if cancellation.at_ms < midnight_ms and fix is None:
+            return Judgement("excluded", "cancelled", cancellation.at_ms, (cancellation.event_id,))
+    if clock_ms >= midnight_ms:
+        return Judgement("miss", "not_fixed_by_midnight", midnight_ms, (opened.event_id,), silent_topic="dispatch")
+    return Judgement("pending", "not_fixed_yet", None, (opened.event_id,), midnight_ms)
+
+
+def _fix_that_counts(evidence: Evidence, policy: Policy) -> Fact | None:
+    """Return the first claim after the last fault reopen that is not later than the first fix + R."""
+    claims = evidence.fix_claims
+    if not claims:
+        return None
+    until_ms = claims[0].at_ms + policy.repeat_window_ms
+    reopened_ms = [fact.at_ms for fact in evidence.fault_reopens if fact.at_ms <= until_ms]
+    return next((claim for claim in claims if not reopened_ms or claim.at_ms > reopened_ms[-1]), None)
+
+
+VITAL_SIGN = VitalSign(
+    name="same_day",
+    title="Fixed the same day",
+    question="Can you fix it today?",
+    numerator="cases fixed, and not reopened, on the local calendar day of their opening",
+    denominator="cases opened",
+    unit=CASE,
+    judge=judge,
+    topics=("ticket", "dispatch"),
+    objective=0.5,
+    known="at the fix or at local midnight; final at the seal",
+)

@@ -1,0 +1,47 @@
+"""visit_productive: did the visit move the case? Its complement is the wasted truck roll ratio (rule 17)."""
+
+from __future__ import annotations
+
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.policy import Policy
+from cxstream.domain.units import VISIT
+from cxstream.domain.verdict import Judgement
+from cxstream.domain.visits import Visit
+from cxstream.domain.vital_sign import VitalSign
+
+WASTED_OUTCOMES = frozenset({"no_access", "no_parts", "not_fixed", "wrong_skill"})
+
+
+def judge(evidence: Evidence, visit_id: str, _clock_ms: int, _policy: Policy) -> Judgement:
+    """Judge the last completion of a visit of any purpose, or how it was called off (rule 17)."""
+    visit = evidence.visits.get(visit_id) or Visit(visit_id)
+    completion = visit.completion
+    if completion is not None:
+        outcome = completion.text("outcome")
+        if outcome in WASTED_OUTCOMES:
+            return Judgement("miss", str(outcome), completion.at_ms, (completion.event_id,))
+        return Judgement("hit", outcome or "completed", completion.at_ms, (completion.event_id,))
+    cancellations = [change for change in visit.changes if change.type == "cancelled"]
+    for cancellation in cancellations:
+        for moved in (*visit.departures, *visit.arrivals):
+            if moved.at_ms <= cancellation.at_ms:
+                proof = (moved.event_id, cancellation.event_id)
+                return Judgement("miss", "cancelled_under_way", cancellation.at_ms, proof)
+    if visit.cancelled:
+        return Judgement("excluded", "cancelled", cancellations[-1].at_ms, (cancellations[-1].event_id,))
+    return Judgement("pending", "not_completed_yet")
+
+
+VITAL_SIGN = VitalSign(
+    name="visit_productive",
+    title="Visit moved the case",
+    question="Was that visit of any use?",
+    numerator="visits completed with an outcome that moved the case",
+    denominator="visits completed, or cancelled when somebody was on the way",
+    unit=VISIT,
+    judge=judge,
+    topics=("dispatch",),
+    objective=0.85,
+    known="at completion; final 72 h later",
+    lower_is_better="wasted_truck_roll",
+)
