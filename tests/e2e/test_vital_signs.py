@@ -351,6 +351,35 @@ def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(kafka: str, tmp_
             assert not any(scrape.sum(name, **labels) for name, labels in undecided)
 
 
+def test_a_second_worker_shares_the_work_and_takes_over(kafka: str, tmp_path: Path) -> None:
+    """A worker that joins in mid-stream takes its share, and all of it when the first is killed: judge's figures."""
+    job = Job(kafka, "scaled")
+    job.declare()
+    deliveries = history(5, until_ms=LONG_AGO_MS, days=40, cases_per_day=12)
+    job.deliver(deliveries)
+    settings = {**job.settings(tmp_path / "first"), **ALL_OF_TIME, "CXSTREAM_LIMITS_MAX_BATCH_RECORDS": "20"}
+
+    def owned(worker: WorkerProcess) -> int:
+        return len(worker.metrics().by("cxstream_table_keys", "partition", table="cases"))
+
+    with WorkerProcess(settings, tmp_path / "first.log") as first:
+        first.wait_for(lambda: consumed(first) >= len(deliveries) / 3, "a third of the events consumed")
+        settings["CXSTREAM_DATA_FOLDER"] = str(tmp_path / "second")
+        with WorkerProcess(settings, tmp_path / "second.log") as second:
+            second.wait_for(lambda: 0 < owned(second) < job.partitions, "a share of the partitions", seconds=60)
+            first.kill()
+            facts, segments = facts_of(deliveries), segments_of(deliveries)
+            wanted = figures_at(wall_ms(), facts, segments, ALL_OF_TIME_WINDOWS)
+
+            def all_done() -> bool:
+                scrape = second.metrics()
+                covered = scrape.sum("cxstream_partition_ready") == job.partitions
+                return covered and not exposed(scrape).differences(wanted)
+
+            second.wait_for(all_done, "the figures of judge over all partitions", seconds=90)
+            second.stop()
+
+
 class Stopped(NamedTuple):
     """A job whose only worker has processed a history of long ago and was stopped in order."""
 

@@ -1260,7 +1260,9 @@ def judge_same_day(view: View, clock: int) -> Judgement:
     if fix is not None:
         if fix < midnight:
             return Judgement("hit", "fixed_same_day", fix)
-        return Judgement("miss", "fixed_later", midnight)
+        if clock >= midnight:  # Reading: the miss begins at midnight even if the fix is stated for later
+            return Judgement("miss", "fixed_later", midnight)
+        return Judgement("pending", "day_not_over")
     if any(f.at < midnight for f in cancellations(view)):
         return Judgement("excluded", "cancelled")
     if clock >= midnight:

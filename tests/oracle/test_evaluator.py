@@ -886,6 +886,15 @@ def test_silence_counts_up_to_the_seal() -> None:
     assert told([opened(), *keep], "105d", "no_silence") == "pending open"
 
 
+def test_a_gap_counts_up_to_the_clock() -> None:
+    """Rules 6 and 20: a contact or an end in the clock's future ends a gap, but the gap counts only up to now."""
+    ahead = fact("ticket.corrected", "2h", target="x", set={"at": rfc3339(ms("30h"))})
+    for contact in (fact("ticket.customer_updated#x", "1h"), fact("ticket.resolved#x", "1h")):
+        assert judged([opened(), contact, ahead], "1d", "no_silence").verdict in ("pending", "provisional_hit")
+        verdict = judged([opened(), contact, ahead], "1d1s", "no_silence")
+        assert (verdict.verdict, verdict.anchor) == ("miss", ms("1d"))
+
+
 # ---------------------------------------------------------------------------- rule 21
 
 

@@ -275,6 +275,21 @@ FAULTS: dict[str, tuple[list[dict[str, Any]], str, str, str, str | None]] = {
         ],
         *("2d", "first_time_fix", "miss", "2h"),
     ),
+    "a replacement named by a visit of an absorbed case is the survivor's (rules 9 and 13)": (
+        [
+            *(planned(), *of_case("C2", arrived("1h", "V2"), completed("2h", "fixed", "V2", replaced_by="A2"))),
+            *(*of_case("C2", merged("3h", "C1")), *of_case("C3", opened("1d", asset_id="A2"))),
+        ],
+        *("2d", "first_time_fix", "miss", "2h"),
+    ),
+    "a correction of an opening that comes to mean another fact is so for its neighbours too (rules 5 and 9)": (
+        [
+            *(opened(), resolved("1h"), *of_case("C2", opened("1d", named="o"), arrived("2d", "V2", named="v"))),
+            *of_case("C2", corrected("3d", "o", {"at": "0h"}, named="k", seen="4d")),
+            *of_case("C2", corrected("3d", "k", {"target": "v"}, seen="3d")),
+        ],
+        *("5d", "stayed_fixed", "miss", "1h"),
+    ),
     "a window that a correction leaves without its start is none, also for the seal (rules 4 and 15)": (
         [opened(), scheduled("0h", "1h", "2h", named="w"), corrected("1h", "w", {"window_start": None})],
         *("4d", "on_time_arrival", "pending", None),

@@ -203,6 +203,12 @@ def test_an_update_in_a_pause() -> None:
     assert breach(waiting("20h"), updated("40h"), resumed("48h")) == ms("72h")
 
 
+def test_a_pause_is_taken_off_the_gap_it_lies_in() -> None:
+    """A pause that was over before a gap began shortens no other and lengthens none (rule 20)."""
+    assert breach(waiting("1h"), resumed("2h"), updated("20h")) == ms("44h")
+    assert breach(waiting("1h"), resumed("2h"), updated("20h"), waiting("30h"), resumed("31h", named="r")) == ms("45h")
+
+
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
@@ -224,6 +230,7 @@ def test_an_update_in_a_pause() -> None:
         ([resolved("1h"), reopened("10d"), updated("10d20h"), resolved("11d10h", named="again")], HIT),
         ([resolved("1h"), updated("5d"), reopened("10d"), resolved("10d20h", named="again")], HIT),
         ([resolved("1h"), resolved("20d", named="again")], HIT),
+        ([resolved("1h"), reopened("10d"), resolved("11d", named="again"), completed("20d", "fixed")], HIT),
         ([cancelled("1h")], CALLED_OFF),
         ([cancelled("0h")], CALLED_OFF),
         ([cancelled("24h")], CALLED_OFF),

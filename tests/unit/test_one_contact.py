@@ -119,6 +119,7 @@ def test_a_cancellation_ends_a_span(at: str, expected: str) -> None:
         ([resolved("10h"), reopened("20h"), cancelled("24h"), contacted("25h")], HIT),
         ([resolved("10h"), reopened("20h"), cancelled("25h"), contacted("25h")], CHASED),
         ([resolved("10h"), reopened("20h"), contacted("25h")], CHASED),
+        ([*REOPENED, completed("40h", "fixed"), contacted("35h")], HIT),
         ([resolved("0h"), contacted("1ms")], HIT),
         ([resolved("-1h"), contacted("5h")], CHASED),
         ([completed("10h", "not_fixed"), contacted("15h")], CHASED),

@@ -275,6 +275,11 @@ def test_a_visit_to_come_without_a_line() -> None:
     assert told([opened(), planned(), named], "20h", "parts_ready", "V1") == NONE_NEEDED
 
 
+def test_a_voided_visit_is_one_that_nobody_attended() -> None:
+    """A visit whose facts are all voided exists and is still awaited (rules 3, 5 and 16)."""
+    assert verdict(planned("1h", named="p"), voided("2h", "p")) == AWAITED
+
+
 def test_the_clock_alone_makes_no_miss() -> None:
     """Nobody has come: pending until the visit seals, then unknown (rules 4, 6 and 16)."""
     window = scheduled("0h", "48h", "50h")

@@ -73,6 +73,8 @@ def test_a_fix_that_the_clock_has_not_reached_is_no_miss_before_midnight() -> No
     ahead = [resolved("10h", named="r"), corrected("11h", "r", {"at": "20h"})]
     assert verdict(*ahead, as_of="12h") == AWAITED
     assert verdict(*ahead, as_of="16h") == LATER
+    assert verdict(cancelled("9h"), *ahead, as_of="12h") == AWAITED
+    assert verdict(cancelled("9h"), *ahead, as_of="16h") == LATER
 
 
 def test_a_miss_is_taken_back_when_the_fix_arrives() -> None:

@@ -119,6 +119,11 @@ def test_without_a_completion(events: list[Event], expected: str) -> None:
     assert verdict(*events) == expected
 
 
+def test_a_voided_visit_is_one_that_nobody_attended() -> None:
+    """A visit whose facts are all voided exists and is still awaited (rules 3, 5 and 17)."""
+    assert verdict(planned("1h", named="p"), voided("2h", "p")) == AWAITED
+
+
 def test_the_clock_alone_makes_no_miss() -> None:
     """A visit nobody completes is pending until it seals, then unknown (rules 4, 6 and 17)."""
     window = scheduled("0h", "48h", "50h")

@@ -26,7 +26,7 @@ class Commitment(NamedTuple):
     decided_by: Fact | None
     """The evidence that kept it, or the change that broke it."""
     late: Fact | None
-    """The first evidence, if it came too late."""
+    """The first evidence, if it did not keep it."""
 
 
 def commitment(evidence: Evidence, commitment_id: str) -> Commitment | None:

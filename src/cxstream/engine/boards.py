@@ -49,14 +49,22 @@ def for_boards(case: Case, policy: Policy) -> Postings:
     """Return what a case tells the boards of its asset, of every asset an older version named, and of its replacement.
 
     Identity facts with what mends them; a merged case tells all its facts, because whether its merge is in force is
-    decided by them (rule 9).
+    decided by them (rule 9). So does a survivor where a case merged into it names the replacement: by its identity
+    facts alone, which may be none, it might not be heard there.
     """
-    assets = {policy.asset(asset) for asset in _assets_named(case.facts)} - {None}
-    if not assets:
+    named = _values(case.facts, "opened", "asset_id") | _values(case.facts, "completed", "replaced_by")
+    taken_over = _replacements_taken_over(case, policy)
+    if not named and not taken_over:
         return {}
     merged = any(fact.type == "merged" for fact in case.facts)
-    told = case.facts if merged else list(_identity(case.facts))
-    return {(asset, case.case_id, fact.event_id): fact for asset in assets if asset for fact in told}
+    identity = case.facts if merged else list(_identity(case.facts))
+    return {
+        (asset, case.case_id, fact.event_id): fact
+        for assets, told in ((named, identity), (taken_over, case.facts))
+        for asset in map(policy.asset, assets)
+        if asset
+        for fact in told
+    }
 
 
 def for_survivors(case: Case) -> Postings:
@@ -113,7 +121,9 @@ def told_crowded(old: Board, new: Board, heard: Iterable[str]) -> list[str]:
 
 def told_by(old: Case, new: Case, policy: Policy) -> tuple[Postings, Postings]:
     """Return what a case tells boards, and what it tells its survivors, now that it has taken in facts."""
-    boards = _news(for_boards(old, policy), for_boards(new, policy), new) if new.facts is not old.facts else {}
+    heard = new.relayed is not old.relayed and bool(_absorbing(new.relayed))
+    moved = heard or new.facts is not old.facts
+    boards = _news(for_boards(old, policy), for_boards(new, policy), new) if moved else {}
     merged = any(fact.type == "merged" for case in (old, new) for fact in case.facts)
     return boards, _news(for_survivors(old), for_survivors(new), new) if merged else {}
 
@@ -136,12 +146,15 @@ def _news(old: Postings, new: Postings, case: Case) -> Postings:
 def _identity(facts: Iterable[Fact]) -> Iterator[Fact]:
     """Yield openings, cancellations and merges, and the corrections and voids of these, whatever came first.
 
-    With them what names a replacement: by it a case is heard of on that asset even without an opening.
+    With them what names a replacement: by it a case is heard of there even without an opening. Where an
+    amendment is itself amended, all are told: it may be another fact they work on.
     """
     facts = list(facts)
     identity = {fact.event_id for fact in facts if fact.topic == "ticket" and fact.type in IDENTITY_TYPES}
+    amendments = {fact.event_id: fact.target for fact in facts if fact.type in ("corrected", "voided")}
+    redirected = not amendments.keys().isdisjoint(amendments.values())
     for fact in facts:
-        amends = fact.type in ("corrected", "voided") and fact.target in identity
+        amends = fact.event_id in amendments and (redirected or fact.target in identity)
         if fact.event_id in identity or amends or _names_replacement(fact):
             yield fact
 
@@ -151,21 +164,28 @@ def _names_replacement(fact: Fact) -> bool:
     return "replaced_by" in fact.fields or (isinstance(changes, dict) and "replaced_by" in changes)
 
 
-def _assets_named(facts: list[Fact]) -> set[str]:
-    return _values(facts, "opened", "asset_id") | _values(facts, "completed", "replaced_by")
+def _replacements_taken_over(case: Case, policy: Policy) -> set[str]:
+    """Return the assets that visits of cases merged into this one name as replacement: they are its own (rule 9)."""
+    absorbing = _absorbing(case.relayed)
+    chain = {case.case_id}
+    for _hop in range(policy.merge_hops if absorbing else 0):
+        chain |= {
+            origin for origin, facts in absorbing.items() if not chain.isdisjoint(_values(facts, "merged", "into"))
+        }
+    chain &= absorbing.keys()
+    return {asset for origin in chain for asset in _values(absorbing[origin], "completed", "replaced_by")}
 
 
 def _values(facts: list[Fact], event_type: str, name: str) -> set[str]:
-    """Return every value any version of a type's field has had: as delivered and as corrected."""
+    """Return every value a type's field may have had: as delivered, and as any correction states it."""
     values = set()
-    targets = {fact.event_id for fact in facts if fact.type == event_type}
     for fact in facts:
+        changes = fact.fields.get("set")
         stated: object = None
         if fact.type == event_type:
             stated = fact.fields.get(name)
-        elif fact.type == "corrected" and fact.target in targets:
-            changes = fact.fields.get("set")
-            stated = changes.get(name) if isinstance(changes, dict) else None
+        elif isinstance(changes, dict):
+            stated = changes.get(name)
         if isinstance(stated, str):
             values.add(stated)
     return values
