@@ -80,6 +80,7 @@ class Worker:
                 heartbeat_seconds=kafka.heartbeat_seconds,
                 commit_interval_seconds=kafka.commit_interval_seconds,
                 drain_seconds=settings.drain_seconds,
+                stop_seconds=2 * settings.drain_seconds + 20,
                 standby_replicas=kafka.standby_replicas,
                 replication_factor=kafka.replication_factor,
                 declare_topics=False,

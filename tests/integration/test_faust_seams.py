@@ -37,6 +37,16 @@ PARTITIONS = 4
 # --- the worker -----------------------------------------------------------------------------------------------------
 
 
+def hang_at_end(app: EngineApp) -> None:
+    """Let a crashed app wait for ever for its partitions to be given up."""
+    give_up = app.give_up
+
+    async def hang() -> None:
+        await (asyncio.Event().wait() if app.crashed else give_up())
+
+    app.give_up = hang  # type: ignore[method-assign]
+
+
 def run_worker(options: dict[str, Any]) -> None:  # noqa: PLR0915 - the whole tiny worker
     """Count: a key's value is a bit set of the ids seen, so applying a record twice changes nothing."""
     folder = Path(options["folder"])
@@ -63,6 +73,8 @@ def run_worker(options: dict[str, Any]) -> None:  # noqa: PLR0915 - the whole ti
         (folder / "hold").touch()
     if options.get("stall"):
         stall(app, options["stall"])
+    if options.get("hang_at_end"):
+        hang_at_end(app)
     delivered = (folder / "delivered").open("a", buffering=1)
     hooks: list[Any] = []
     first: list[float] = []
@@ -562,6 +574,14 @@ def test_a_foreign_write_to_the_changelog_is_noticed(case: Case) -> None:
     case.send(range(1, 2))
     status = worker.wait(all_counted(case.total))
     assert status["foreign"] == {"0": [[offset, offset]], "1": [], "2": [], "3": []}
+
+
+def test_a_crashed_process_ends_whatever_hangs_in_it(case: Case) -> None:
+    """A worker whose stopping never comes to an end is ended, with an error code and the stacks of its threads."""
+    case.send(range(1), keys=8, topics=case.topics[:1])
+    worker = case.worker(poison="0", hang_at_end=True, settings={"crash_seconds": 1.0})
+    assert worker.ended() == 1
+    assert "Timeout (0:00:01)!" in (worker.folder / "log").read_text()
 
 
 def test_a_failing_handler_ends_the_process_unacknowledged(case: Case) -> None:

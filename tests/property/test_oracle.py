@@ -290,6 +290,14 @@ FAULTS: dict[str, tuple[list[dict[str, Any]], str, str, str, str | None]] = {
         ],
         *("5d", "stayed_fixed", "miss", "1h"),
     ),
+    "a merge that its correction arrives before takes all over that was known till then (rules 5 and 9)": (
+        [
+            *(opened(), *of_case("C2", opened("1h", asset_id="A9"), arrived("2h", "V2"))),
+            *of_case("C2", completed("3h", "fixed", "V2"), corrected("4h", "m", {"into": "C1"})),
+            *of_case("C2", merged("4h", "C7", named="m", seen="5h")),
+        ],
+        *("6h", "first_time_fix", "provisional_hit", "3h"),
+    ),
     "a window that a correction leaves without its start is none, also for the seal (rules 4 and 15)": (
         [opened(), scheduled("0h", "1h", "2h", named="w"), corrected("1h", "w", {"window_start": None})],
         *("4d", "on_time_arrival", "pending", None),

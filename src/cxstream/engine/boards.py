@@ -178,7 +178,9 @@ def _replacements_taken_over(case: Case, policy: Policy) -> set[str]:
 
 def _values(facts: list[Fact], event_type: str, name: str) -> set[str]:
     """Return every value a type's field may have had: as delivered, and as any correction states it."""
-    values = set()
+    values: set[str] = set()
+    if not any(fact.type == event_type for fact in facts):
+        return values
     for fact in facts:
         changes = fact.fields.get("set")
         stated: object = None

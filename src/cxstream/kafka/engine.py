@@ -7,6 +7,7 @@ Every override below says which stock behaviour it replaces; all were read from 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import inspect
 import logging
 import ssl
@@ -86,6 +87,9 @@ class EngineSettings:
     commit_interval_seconds: float = 1.0
     #: How long a rebalance or a stop waits for batches and writes in flight.
     drain_seconds: float = 10.0
+    #: A process that has been told to end, or has crashed, is ended after so long whatever still hangs in it.
+    stop_seconds: float = 60.0
+    crash_seconds: float = 10.0
     #: A write that is not acknowledged by then has failed, and the process ends.
     write_timeout_seconds: float = 60.0
     fetch_wait_seconds: float = 0.2
@@ -423,6 +427,8 @@ class EngineApp(faust.App):
     """A Faust app whose source topics come as batches and whose tables are ChangelogTables."""
 
     consumer: _Consumer
+    #: Whether the process is the app's own, to be ended with it.
+    owns_process = False
 
     def __init__(self, settings: EngineSettings, **options: Any) -> None:
         """Prepare; nothing connects before `run`. `options` are further Faust settings."""
@@ -633,6 +639,22 @@ class EngineApp(faust.App):
             finally:
                 del self._working[task]
 
+    async def crash(self, reason: BaseException) -> None:
+        """Crash (adds to stock: a limit to how long the end may take)."""
+        self._end_process_within(self.settings.crash_seconds)
+        await super().crash(reason)
+
+    async def stop(self) -> None:
+        """Stop (adds to stock: a limit to how long it may take)."""
+        self._end_process_within(self.settings.crash_seconds if self.crashed else self.settings.stop_seconds)
+        await super().stop()
+
+    def _end_process_within(self, seconds: float) -> None:
+        # A crash ends the consumer's thread, and what waits for an answer of it (a commit, a fetch) would wait for
+        # ever: the process would hold nothing, do nothing and look alive. The stacks of all threads are written first.
+        if self.owns_process:
+            faulthandler.dump_traceback_later(seconds, exit=True)
+
     async def _stop_consumer(self) -> None:
         # Adds to stock, before it: batches in flight are finished and committed while we are still a member.
         self.batches.stop()
@@ -656,6 +678,7 @@ class EngineApp(faust.App):
 
 def run(app: EngineApp, *, loglevel: str = "INFO") -> NoReturn:
     """Run the worker until SIGTERM, SIGINT or a crash, then end the process (0, or 1 after a crash)."""
+    app.owns_process = True
     worker = faust.Worker(app, loglevel=loglevel)
     worker.spinner = None  # its handler sets the root logger to DEBUG
     worker.execute_from_commandline()
