@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from cxstream.domain.cases import Case
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_instant, parse_instant
 from cxstream.domain.policy import Policy
@@ -166,3 +167,8 @@ def told(
     """Return that verdict in words: the verdict and its reason."""
     verdict = judged(events, as_of, sign, unit, case=case, policy=policy)
     return "no such unit" if verdict is None else f"{verdict.verdict} {verdict.reason}"
+
+
+def wakes_ms(case: Case) -> int:
+    """Return the first instant at which the clock alone may change a case, for a reader who has every fact by then."""
+    return min(case.deadline_ms, case.settles_ms)

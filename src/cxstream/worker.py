@@ -8,28 +8,42 @@ import logging
 import logging.config
 import time
 from base64 import b64encode
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 import structlog
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
+from faust.types import TP
 
 from cxstream.config import Settings
 from cxstream.domain.instant import SECOND_MS
 from cxstream.engine.assess import Clock
+from cxstream.engine.watermark import GroupWatermark, Said
 from cxstream.exposition.activity import Activity
 from cxstream.exposition.collector import Collector, page
 from cxstream.exposition.snapshot import Objective, PartitionSnapshot, WorkerSnapshot, WorkerState
 from cxstream.kafka.case_agent import CaseAgent, TopicRoles
-from cxstream.kafka.changelog_table import PartitionLostError
+from cxstream.kafka.changelog_table import OffsetRange, PartitionLostError
 from cxstream.kafka.codec import REASONS, Codec
 from cxstream.kafka.connection import Connection, connection
 from cxstream.kafka.engine import EngineApp, EngineSettings, run
 from cxstream.kafka.partition import Partition
-from cxstream.kafka.partition_batches import PartitionBatch, Progress
+from cxstream.kafka.partition_batches import Progress
+from cxstream.kafka.ports import Engine, Table
 from cxstream.kafka.schemas import Registry, SchemaIds, Schemas
-from cxstream.kafka.topics import LARGE_MESSAGE_BYTES, TopicTable, check, topic_table
+from cxstream.kafka.topics import (
+    BOARDS_TABLE,
+    CASES_TABLE,
+    LARGE_MESSAGE_BYTES,
+    TopicTable,
+    check,
+    topic_table,
+    watermarks_topic,
+)
+from cxstream.kafka.watermarks import WatermarkTopic
 from cxstream.vital_signs import CATALOGUE
 from cxstream.web.probes import LoopTick
 from cxstream.web.server import Server
@@ -38,6 +52,17 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
 """How often the clock is looked at for cases it may have changed."""
+SAY_EVERY_MS = 1000
+"""How often the group is told how far the partitions of this worker are."""
+
+
+def wall_ms() -> int:
+    """Return the wall clock in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class WriteFailedError(Exception):
+    """What the clock changed could not be written; the worker ends, and the next owner judges it again."""
 
 
 class _Lingering(NamedTuple):
@@ -48,13 +73,15 @@ class _Lingering(NamedTuple):
 
 
 class Worker:
-    """One worker of the consumer group: owns partitions, judges their cases, shows what they come to."""
+    """One worker of the consumer group: owns partitions, judges their cases, knows what they come to."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Wire everything; nothing connects before the app runs."""
+    def __init__(self, settings: Settings, engine: Engine, wall_ms: Callable[[], int] = wall_ms) -> None:
+        """Wire everything to an engine; nothing connects before that runs, and calls `start`."""
         self.settings = settings
         self.version = version("cxstream")
-        self._windows = settings.windows()
+        self.windows = settings.windows()
+        self._engine = engine
+        self._wall_ms = wall_ms
         self._policy = settings.policy()
         self._policy_fingerprint = hashlib.sha256(msgspec.json.encode(self._policy, order="sorted")).hexdigest()[:12]
         self._roles = topic_roles(settings)
@@ -67,31 +94,11 @@ class Worker:
         self._capped = 0
         self._rebalancing_since_ms: int | None = None
         kafka = settings.kafka
-        self.app = EngineApp(
-            EngineSettings(
-                group=kafka.group,
-                bootstrap=kafka.bootstrap,
-                source_topics=self._roles.all,
-                partitions=kafka.partitions,
-                data_folder=settings.data_folder,
-                max_batch_records=settings.limits.max_batch_records,
-                concurrent_batches=settings.limits.concurrent_batches,
-                session_timeout_seconds=kafka.session_timeout_seconds,
-                heartbeat_seconds=kafka.heartbeat_seconds,
-                commit_interval_seconds=kafka.commit_interval_seconds,
-                drain_seconds=settings.drain_seconds,
-                stop_seconds=2 * settings.drain_seconds + 20,
-                standby_replicas=kafka.standby_replicas,
-                replication_factor=kafka.replication_factor,
-                declare_topics=False,
-                max_record_bytes=LARGE_MESSAGE_BYTES,
-                instance_id=kafka.instance_id,
-                credentials=connection_of(settings).credentials,
-            ),
-            logging_config=logging_config(settings),
-        )
-        self._cases = self.app.changelog_table("cases")
-        self._boards = self.app.changelog_table("boards")
+        self._group = GroupWatermark(kafka.partitions)
+        self._watermarks = WatermarkTopic(watermarks_topic(kafka.group), self._group, engine)
+        self._said_ms = 0
+        self._cases = engine.changelog_table(CASES_TABLE)
+        self._boards = engine.changelog_table(BOARDS_TABLE)
         schemas = Schemas.packaged()
         schema_ids = SchemaIds(schemas, settings.schema.ids, registry_of(settings))
         self.activity = Activity(kafka.group, reasons=(*REASONS, "wrong_partition"))
@@ -108,9 +115,9 @@ class Worker:
             topics=self._roles,
             cases=self._cases,
             boards=self._boards,
-            produce=self.app.produce_many,
+            produce=engine.produce_many,
             partition=self._owned,
-            clock=self._read_clock,
+            clock=self._clock,
             wall_ms=wall_ms,
             activity=self.activity,
             partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % kafka.partitions,
@@ -118,25 +125,23 @@ class Worker:
             due_limit=settings.limits.max_batch_records,
             max_record_bytes=LARGE_MESSAGE_BYTES // 8,
         )
-        self.app.process(self._agent.process)
-        self.app.hooks.on_partitions_revoked = self._on_revoked
-        self.app.hooks.on_partitions_assigned = self._on_assigned
-        self.app.hooks.on_recovered = self._on_recovered
-        self.collector = Collector(self.snapshot, levels=self._windows.levels)
+        engine.process(self._agent.process)
+        engine.hooks.on_partitions_revoked = self._on_revoked
+        engine.hooks.on_partitions_assigned = self._on_assigned
+        engine.hooks.on_recovered = self._on_recovered
         self._loop_tick = LoopTick()
-        self.web = Server(
-            lambda accept: page(self.collector, self.activity.registry, accept),
-            self,
-            host=settings.http.host,
-            port=settings.http.port,
-        )
-        self.app.hooks.on_start = self._start
+
+    async def start(self) -> None:
+        """Begin what goes on beside the batches: the clock, and hearing how far the group is."""
+        self._engine.add_future(self._loop_tick.run())
+        self._engine.add_future(self._watermarks.hear())
+        self._engine.add_future(self.run_clock())
 
     # --- ownership
 
     async def _on_revoked(self, numbers: frozenset[int]) -> None:
         """Keep showing the last figures of what is given up, with the generation they were owned in."""
-        now_ms = wall_ms()
+        now_ms = self._wall_ms()
         until_ms = now_ms + int(self.settings.linger_seconds * SECOND_MS)
         for number in numbers:
             partition = self._partitions.pop(number, None)
@@ -144,7 +149,7 @@ class Worker:
                 self._given_up[number] = partition
                 self._lingering[number] = _Lingering(self._partition_snapshot(partition), until_ms)
         self._recovering = frozenset()
-        if self.app.should_stop:
+        if self._engine.should_stop:
             self._state = "draining"
             return
         self._state = "rebalancing"
@@ -158,11 +163,17 @@ class Worker:
     async def _on_recovered(self, numbers: frozenset[int]) -> None:
         """Take over: ledgers of kept partitions are still right, the others are added up from their records."""
         for number in sorted(numbers):
-            partition = self._given_up.pop(number, None) if number in self.app.kept else None
+            partition = self._given_up.pop(number, None) if number in self._engine.kept else None
             if partition is None:
-                partition = Partition(number, self.app.generation, self._windows)
+                partition = Partition(
+                    number,
+                    self._engine.generation,
+                    self.windows,
+                    self._roles.sources.values(),
+                    self._group.of(number),
+                )
                 await partition.rebuild(self._cases.items_of(number))
-            partition.generation = self.app.generation
+            partition.generation = self._engine.generation
             self._partitions[number] = partition
             self._lingering.pop(number, None)
         self._capped += sum(partition.ledger.capped for partition in self._given_up.values())
@@ -170,7 +181,7 @@ class Worker:
         self._recovering = frozenset()
         self._state = "running"
         if self._rebalancing_since_ms is not None:
-            self.activity.rebalanced((wall_ms() - self._rebalancing_since_ms) / SECOND_MS)
+            self.activity.rebalanced((self._wall_ms() - self._rebalancing_since_ms) / SECOND_MS)
             self._rebalancing_since_ms = None
 
     def _owned(self, number: int) -> Partition:
@@ -181,51 +192,90 @@ class Worker:
 
     # --- the clock
 
-    def _read_clock(self, partition: Partition, batch: PartitionBatch | None) -> Clock:
-        """Read the clock of a partition; what is in `batch` counts as taken."""
-        lag = {source: progress.lag for source, progress in self._source_progress(partition.number).items()}
-        if batch is not None and batch.tp.topic in self._roles.sources:
-            source = self._roles.sources[batch.tp.topic]
-            lag[source] = max(0, lag[source] - (batch.next_offset - batch.records[0].offset))
-        return Clock.at(partition.clock.read(wall_ms(), lag) if lag else partition.clock.now_ms)
+    def _clock(self, partition: Partition) -> Clock:
+        """Read the clock of a partition. What is final waits for the group, and for clocks that differ."""
+        now_ms = partition.clock.now_ms
+        margin_ms = int(self.settings.kafka.clock_margin_seconds * SECOND_MS)
+        return Clock(now_ms, min(now_ms, self._group.settled_ms - margin_ms))
+
+    async def run_clock(self) -> None:
+        """Let the clock have its say, until the worker ends: it stands still while the brokers do not answer."""
+        while not self._engine.should_stop:
+            now_ms = self._wall_ms()
+            self._lingering = {n: kept for n, kept in self._lingering.items() if kept.until_ms > now_ms}
+            try:
+                await self._tick()
+            except KafkaError as error:
+                logger.warning("the clock stands still: %s", error)
+            except Exception as error:
+                await self._engine.crash(error)
+                raise
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _tick(self) -> None:
+        """Ask how far the topics go; move clocks and watermarks; judge what is due; note who caught up; say it all."""
+        lows, asked_ms = self._group.lows, self._wall_ms()
+        tables = {table.changelog_topic_name: table for table in (self._cases, self._boards)}
+        read = [tp for tp in self._engine.progress() if tp.partition in self._partitions]
+        ends = await self._engine.ends(
+            [*read, *(TP(topic, n) for topic in tables for n in {tp.partition for tp in read})]
+        )
+        said: dict[int, Said] = {}
+        for number in sorted({tp.partition for tp in read} & self._partitions.keys()):
+            partition = self._partitions.get(number)
+            acked = self._acked(number)
+            if partition is None or not acked:
+                continue  # given up while another one was judged
+            its_ends = {tp.topic: end for tp, end in ends.items() if tp.partition == number}
+            async with partition.lock:
+                acked = self._acked(number)
+                if self._partitions.get(number) is not partition or not acked:
+                    continue
+                for topic, source in self._roles.sources.items():
+                    if acked[topic] >= its_ends[topic]:
+                        partition.clock.knows(source, asked_ms)
+                relay_ends = {topic: its_ends[topic] for topic in (self._roles.assets, self._roles.relays)}
+                marks = partition.marks.advance(partition.clock.now_ms, lows, relay_ends, acked)
+                said[number] = Said(marks, dict(partition.clock.delivered_ms))
+            is_past = partition.observe(acked, {topic: its_ends[topic] for topic in acked})
+            try:
+                for topic, table in tables.items():
+                    await self._unite(partition, table, its_ends[topic])
+                # Judged first: figures of an earlier clock must not be shown as those of now.
+                await self._agent.judge_due(partition)
+            except PartitionLostError:
+                continue
+            except KafkaError as error:
+                raise WriteFailedError(str(error)) from error
+            partition.caught_up |= is_past
+        if asked_ms >= self._said_ms + SAY_EVERY_MS:
+            self._said_ms = asked_ms
+            await self._watermarks.say(said)
+
+    def _acked(self, number: int) -> dict[str, int]:
+        """Return how far each topic of a partition is processed; empty while it is not read."""
+        return {tp.topic: progress.acked for tp, progress in self._engine.progress().items() if tp.partition == number}
+
+    async def _unite(self, partition: Partition, table: Table, end: int) -> None:
+        """Read back what another worker wrote into the changelog of a partition, and write it united with ours."""
+        async with partition.lock:  # no write of our own is under way
+            ranges = table.unread_ranges(partition.number)
+            beyond = OffsetRange(table.complete_offset(partition.number) + 1, end - 1)
+        if not ranges and beyond.last >= beyond.first:
+            ranges = [beyond]
+        for offsets in ranges:
+            logger.warning("another worker wrote %s of %s[%d]", offsets, table.name, partition.number)
+            records = await self._engine.read(TP(table.changelog_topic_name, partition.number), offsets)
+            async with partition.lock:
+                await self._agent.unite(partition, table, records)
+                table.was_read(partition.number, offsets)
+            self.activity.foreign_write(table.name, len(records))
 
     def _source_progress(self, number: int) -> dict[str, Progress]:
         """Return how far ticket, dispatch and parts are in a partition; empty while it is not read."""
         sources = self._roles.sources
-        return {sources[topic]: state for topic, state in self._progress(number).items() if topic in sources}
-
-    def _progress(self, number: int) -> dict[str, Progress]:
-        return {tp.topic: progress for tp, progress in self.app.batches.progress().items() if tp.partition == number}
-
-    async def _start(self) -> None:
-        await self.web.start()
-        self.app.add_future(self._loop_tick.run())
-        self.app.add_future(self._tick())
-
-    async def _tick(self) -> None:
-        """Let the clock have its say: judge due cases, note who caught up, drop what lingered long enough."""
-        while not self.app.should_stop:
-            now_ms = wall_ms()
-            self._lingering = {n: kept for n, kept in self._lingering.items() if kept.until_ms > now_ms}
-            for partition in list(self._partitions.values()):
-                progress = self._progress(partition.number)
-                if progress:
-                    is_past = partition.observe(progress)
-                    # Judged first: figures of an earlier clock must not be shown as those of now.
-                    if await self._judge_due(partition) and is_past:
-                        partition.caught_up = True
-            await asyncio.sleep(TICK_SECONDS)
-
-    async def _judge_due(self, partition: Partition) -> bool:
-        """Judge the cases that are due; False if the partition was lost over it."""
-        try:
-            await self._agent.judge_due(partition)
-        except PartitionLostError:
-            return False
-        except Exception as error:
-            await self.app.crash(error)
-            raise
-        return True
+        progress = {tp.topic: state for tp, state in self._engine.progress().items() if tp.partition == number}
+        return {sources[topic]: state for topic, state in progress.items() if topic in sources}
 
     # --- what is shown
 
@@ -239,7 +289,7 @@ class Worker:
             state=self._state,
             partitions_expected=self.settings.kafka.partitions,
             partitions=[shown[number] for number in sorted(shown)],
-            now_ms=wall_ms(),
+            now_ms=self._wall_ms(),
             version=self.version,
             policy=self._policy_fingerprint,
             objectives=[Objective(sign, "job", "", ratio) for sign, ratio in self.settings.objective_ratios().items()],
@@ -251,13 +301,13 @@ class Worker:
     @property
     def _fenced(self) -> bool:
         """Whether the group was not heard for a session: somebody else may own what this worker thinks it does."""
-        return bool(self._partitions) and self.app.consumer.lease_expired
+        return bool(self._partitions) and self._engine.lease_expired
 
     def _partition_snapshot(self, partition: Partition) -> PartitionSnapshot:
-        number, now_ms = partition.number, wall_ms()
+        number, now_ms = partition.number, self._wall_ms()
         lag = {source: progress.lag for source, progress in self._source_progress(number).items()}
         if partition.caught_up and lag:
-            partition.ledger.advance(partition.clock.read(now_ms, lag))
+            partition.ledger.advance(partition.clock.now_ms)
         took = partition.clock.delivered_ms
         return PartitionSnapshot(
             partition=number,
@@ -281,7 +331,7 @@ class Worker:
         """Say that the partition is this worker's to recover: owned, not ready, nothing to show yet."""
         return PartitionSnapshot(
             partition=number,
-            generation=self.app.generation,
+            generation=self._engine.generation,
             ready=False,
             rows=(),
             watermark_ms=None,
@@ -292,7 +342,7 @@ class Worker:
 
     def _recovery_remaining(self, number: int) -> dict[str, int]:
         tables = {table.changelog_topic_name: table.name for table in (self._cases, self._boards)}
-        remaining = self.app.recovery_remaining().items()
+        remaining = self._engine.recovery_remaining().items()
         return {tables[tp.topic]: left for tp, left in remaining if tp.partition == number and tp.topic in tables}
 
     # --- probes
@@ -321,6 +371,33 @@ def topic_roles(settings: Settings) -> TopicRoles:
     )
 
 
+def engine_settings(settings: Settings) -> EngineSettings:
+    """Return what a configuration asks of the engine."""
+    kafka = settings.kafka
+    secured = connection_of(settings)
+    return EngineSettings(
+        group=kafka.group,
+        bootstrap=kafka.bootstrap,
+        source_topics=topic_roles(settings).all,
+        partitions=kafka.partitions,
+        data_folder=settings.data_folder,
+        max_batch_records=settings.limits.max_batch_records,
+        concurrent_batches=settings.limits.concurrent_batches,
+        session_timeout_seconds=kafka.session_timeout_seconds,
+        heartbeat_seconds=kafka.heartbeat_seconds,
+        commit_interval_seconds=kafka.commit_interval_seconds,
+        drain_seconds=settings.drain_seconds,
+        stop_seconds=2 * settings.drain_seconds + 20,
+        standby_replicas=kafka.standby_replicas,
+        replication_factor=kafka.replication_factor,
+        declare_topics=False,
+        max_record_bytes=LARGE_MESSAGE_BYTES,
+        instance_id=kafka.instance_id,
+        credentials=secured.credentials,
+        client=secured.client,
+    )
+
+
 def connection_of(settings: Settings) -> Connection:
     """Return how a configuration speaks to the brokers."""
     kafka = settings.kafka
@@ -344,11 +421,6 @@ def registry_of(settings: Settings) -> Registry | None:
         return Registry(schema.registry_url)
     login = f"{schema.registry_username}:{schema.registry_password.get_secret_value()}"
     return Registry(schema.registry_url, {"Authorization": f"Basic {b64encode(login.encode()).decode()}"})
-
-
-def wall_ms() -> int:
-    """Return the wall clock in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def logging_config(settings: Settings) -> dict[str, Any]:
@@ -400,4 +472,19 @@ def main(settings: Settings) -> NoReturn:
     started = check(kafka.bootstrap, topics_of(settings), declare=kafka.declare_topics, client=client)
     for finding in asyncio.run(started):
         logger.warning("%s", finding)
-    run(Worker(settings).app, loglevel=settings.log.level)
+    app = EngineApp(engine_settings(settings), logging_config=logging_config(settings))
+    worker = Worker(settings, app)
+    collector = Collector(worker.snapshot, levels=worker.windows.levels)
+    web = Server(
+        lambda accept: page(collector, worker.activity.registry, accept),
+        worker,
+        host=settings.http.host,
+        port=settings.http.port,
+    )
+
+    async def start() -> None:
+        await web.start()
+        await worker.start()
+
+    app.hooks.on_start = start
+    run(app, loglevel=settings.log.level)

@@ -32,6 +32,7 @@ from cxstream.offline.events_file import Delivered
 from cxstream.offline.judge import judge_facts
 from cxstream.render.rules import COVERED, WATERMARK_AGE, recording_rules, rules_file
 from cxstream.vital_signs import CATALOGUE
+from parts.accounts import dispositions, unaccounted
 from parts.broker import require_apache_kafka, test_broker
 from parts.producer import Job, Message, facts_of
 from parts.prometheus import Prometheus, promtool, require_prometheus
@@ -346,9 +347,11 @@ def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(kafka: str, tmp_
         second.wait_for(all_done, "read on from what was committed, to the figures of judge", seconds=60)
         assert scrapes[-1].sum("cxstream_partition_ready") == job.partitions
         assert scrapes[-1].sum("cxstream_duplicate_events_total") >= seen - committed
-        undecided = ("cxstream_vital_sign_pending_units", {}), (UNITS, {"finality": "provisional"})
+        decided = ("level", "vital_sign", "window", "outcome")
         for scrape in scrapes:  # it is years later: what the clock decides is decided before anything is shown
-            assert not any(scrape.sum(name, **labels) for name, labels in undecided)
+            assert not unaccounted(scrape), "records were read that have no disposition, or more than one"
+            if scrape.sum("cxstream_partition_ready") == job.partitions:
+                assert scrape.by(UNITS, *decided) == scrapes[-1].by(UNITS, *decided)
 
 
 def test_a_second_worker_shares_the_work_and_takes_over(kafka: str, tmp_path: Path) -> None:
@@ -502,7 +505,10 @@ def reason_of(letter: Any) -> str:  # noqa: ANN401 - aiokafka's record has no ty
 
 
 def test_poison_becomes_dead_letters_and_the_partition_goes_on(kafka: str, tmp_path: Path) -> None:
-    """What cannot become a fact is kept unchanged with its reason and counted; the event behind it is still judged."""
+    """What cannot become a fact is kept unchanged with its reason and counted; the event behind it is still judged.
+
+    Every record that was read has exactly one disposition: the counters of these add up to those read.
+    """
     job = Job(kafka, "poison", partitions=2)
     job.declare()
     topic, now_ms = job.topics["ticket"], wall_ms()
@@ -529,14 +535,20 @@ def test_poison_becomes_dead_letters_and_the_partition_goes_on(kafka: str, tmp_p
     with WorkerProcess(settings, tmp_path / "worker.log") as worker:
         mine = next(name for name in (f"after-{n}" for n in range(99)) if murmur2(name.encode()) % 2 == 1)
         after = Delivery(now_ms, "ticket", an_opening(mine, now_ms))
-        job.produce([*poisoned, job.message(after)])
-        worker.wait_for(lambda: consumed(worker) == len(poison) + 1, "everything consumed")
+        another = Delivery(now_ms + 1, "ticket", an_opening(mine, now_ms, priority="P1"))
+        unknown = Delivery(now_ms, "ticket", {**an_opening(mine, now_ms), "event_id": "x", "type": "escalated"})
+        behind = [after, after, another, unknown]
+        job.produce([*poisoned, *map(job.message, behind)])
+        worker.wait_for(lambda: consumed(worker) == len(poison) + len(behind), "everything consumed")
         worker.wait_for(lambda: worker.metrics().sum("cxstream_vital_sign_pending_units") > 0, "the event behind it")
         samples = worker.metrics()
         rejected = samples.by("cxstream_events_rejected_total", "topic", "reason")
         assert +rejected == {("ticket", reason): 1 for reason in poison}
         assert +samples.by("cxstream_dead_letters_total", "topic", "reason") == +rejected
         assert samples.sum("cxstream_table_keys", table="cases") == 1
+        ends = {"dead_letter": len(poison), "applied": 1, "duplicate": 1, "conflict": 1, "unknown_type": 1}
+        assert dispositions(samples)["ticket"] == ends
+        assert not unaccounted(samples)
         worker.stop()
     letters = {
         dict(letter.headers)["cxstream.error.reason"].decode(): letter for letter in job.read(f"{topic}.dead-letters")

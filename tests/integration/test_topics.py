@@ -66,18 +66,19 @@ def brief(findings: list[Finding] | tuple[Finding, ...]) -> set[tuple[str, str, 
 
 
 def test_the_table_names_every_topic_of_the_group() -> None:
-    """Sources, boards, relays, changelogs and dead letters; all but the dead letters have the same partitions."""
+    """Sources, boards, relays, changelogs, watermarks and dead letters; what takes part is co-partitioned."""
     sources = {"ticket": "t", "dispatch": "d", "parts": "p"}
     table = topic_table(group="cx", sources=sources, trusted=["p"], partitions=12, replication_factor=3)
     assert [topic.name for topic in table.topics] == [
-        *("t", "d", "p", "cx-assets", "cx-relays", "cx-cases-changelog", "cx-boards-changelog"),
+        *("t", "d", "p", "cx-assets", "cx-relays", "cx-cases-changelog", "cx-boards-changelog", "cx-watermarks"),
         *("t.dead-letters", "d.dead-letters", "p.dead-letters", "cx-assets.dead-letters", "cx-relays.dead-letters"),
     ]
     assert table.consumed == ("t", "d", "p", "cx-assets", "cx-relays")
     assert [topic.name for topic in table.topics if not topic.co_partitioned] == [
-        topic.name for topic in table.dead_letters.values()
+        "cx-watermarks",
+        *(topic.name for topic in table.dead_letters.values()),
     ]
-    assert {topic.partitions for topic in table.topics} == {12}
+    assert {topic.name: topic.partitions for topic in table.topics if topic.partitions != 12} == {"cx-watermarks": 1}
     assert {topic.configuration["min.insync.replicas"] for topic in table.topics} == {"2"}
     timestamps = {topic.name: topic.configuration.get("message.timestamp.type") for topic in table.topics[:5]}
     assert timestamps == {
@@ -130,7 +131,7 @@ def test_declared_topics_are_created_and_then_fine(kafka: str) -> None:
     table = a_table()
     findings = asyncio.run(topics.check(kafka, table, declare=True))
     assert {finding.topic for finding in findings if finding.severity == "created"} == {t.name for t in table.topics}
-    assert asyncio.run(there(kafka, table)) == {topic.name: 4 for topic in table.topics}
+    assert asyncio.run(there(kafka, table)) == {topic.name: topic.partitions for topic in table.topics}
     assert asyncio.run(topics.check(kafka, table, declare=False)) == []
 
 

@@ -26,6 +26,7 @@ from cases import (
     scheduled,
     visit_cancelled,
     voided,
+    wakes_ms,
 )
 from cxstream.domain.facts import RejectedError
 from cxstream.domain.instant import DAY_MS
@@ -219,7 +220,7 @@ def test_the_clock_alone_changes_nothing_before_the_deadline(*, entangled: bool)
         casebook = booked(admitted(events), now_ms)
         casebook.assess(Clock.at(now_ms))
         for case in casebook.cases.values():
-            last_ms = case.deadline_ms - 1
+            last_ms = wakes_ms(case) - 1
             assert last_ms >= now_ms, (seed, now_ms, case.case_id)
             between = [clock_ms for clock_ms in interesting_clocks(events) if now_ms < clock_ms < last_ms]
             for clock_ms in [*dice.sample(between, min(len(between), 20)), last_ms]:

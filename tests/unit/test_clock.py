@@ -4,62 +4,62 @@ from __future__ import annotations
 
 import pytest
 
-from cases import arrived, booked, completed, delivered, ms, opened, resolved, scheduled
+from cases import arrived, booked, completed, delivered, ms, opened, resolved, scheduled, wakes_ms
 from cxstream.domain.cases import Case
 from cxstream.engine.assess import Clock
 from cxstream.engine.clock import PartitionClock
 from cxstream.vital_signs import CATALOGUE
 
-WALL_MS = 1_000_000
-CAUGHT_UP = {"ticket": 0, "dispatch": 0, "parts": 0}
 PROMISE = [opened(), scheduled("0h", "48h", "50h")]
 
 
+SOURCES = ("ticket", "dispatch", "parts")
+
+
 @pytest.mark.parametrize(
-    ("taken", "lag", "reading_ms"),
+    ("taken", "empty_ms", "reading_ms"),
     [
-        ({}, CAUGHT_UP, WALL_MS),
-        ({"ticket": 10, "dispatch": 20}, CAUGHT_UP, WALL_MS),
-        ({"ticket": 10, "dispatch": 20}, {"ticket": 1, "dispatch": 0}, 10),
-        ({"ticket": 10, "dispatch": 20}, {"ticket": 0, "dispatch": 1}, 20),
-        ({"ticket": 10, "dispatch": 20}, {"ticket": 1, "dispatch": 5}, 10),
-        ({"ticket": 10}, {"ticket": 1, "dispatch": 5}, 0),
-        ({"ticket": WALL_MS + 7}, {"ticket": 1}, WALL_MS),
-        ({"ticket": 10}, {}, WALL_MS),
+        ({}, {}, 0),
+        ({}, {"ticket": 50, "dispatch": 50}, 0),
+        ({}, {"ticket": 50, "dispatch": 50, "parts": 40}, 40),
+        ({"ticket": 10}, {"dispatch": 50, "parts": 50}, 10),
+        ({"ticket": 10, "dispatch": 20}, {"parts": 50}, 10),
+        ({"ticket": 10, "dispatch": 20}, {"ticket": 50, "dispatch": 50, "parts": 50}, 50),
+        ({"ticket": 70}, {"ticket": 50, "dispatch": 50, "parts": 50}, 50),
     ],
     ids=[
-        "nothing there",
-        "caught up",
+        "nothing known",
+        "parts not asked yet",
+        "caught up, and asked at different times",
         "ticket lags",
-        "dispatch lags",
         "the one further behind",
-        "nothing taken yet",
-        "a delivery ahead of the wall",
-        "no topics",
+        "caught up",
+        "a delivery after the others were asked",
     ],
 )
-def test_the_clock_is_the_delivery_time_of_what_lags(
-    taken: dict[str, int], lag: dict[str, int], reading_ms: int
+def test_the_clock_is_the_least_that_is_known_of_a_topic(
+    taken: dict[str, int], empty_ms: dict[str, int], reading_ms: int
 ) -> None:
-    """While a topic lags it is no later than the last delivery taken from it, caught up it is wall time (rule 6)."""
-    clock = PartitionClock()
+    """A topic is known up to the last delivery taken, or to when the brokers said that there is no more (rule 6)."""
+    clock = PartitionClock(SOURCES)
     for topic, delivered_ms in taken.items():
         clock.took(topic, delivered_ms)
-    assert clock.read(WALL_MS, lag) == reading_ms
+    for topic, until_ms in empty_ms.items():
+        clock.knows(topic, until_ms)
+    assert clock.now_ms == reading_ms
 
 
 def test_the_clock_never_goes_back() -> None:
-    """A lag, an older delivery or a wall clock set back do not take back what time it was (rule 6)."""
-    clock = PartitionClock(floor_ms=50)
-    assert clock.read(WALL_MS, {"ticket": 1}) == 50
+    """A lag, an older delivery or an older answer do not take back what time it was (rule 6)."""
+    clock = PartitionClock(("ticket",))
+    clock.floor(50)
+    assert clock.now_ms == 50
     clock.took("ticket", 80)
-    assert clock.read(WALL_MS, {"ticket": 1}) == 80
+    assert clock.now_ms == 80
     clock.took("ticket", 60)
-    assert clock.read(WALL_MS, {"ticket": 1}) == 80
-    assert clock.read(WALL_MS, {"ticket": 0}) == WALL_MS
-    assert clock.read(WALL_MS, {"ticket": 9}) == WALL_MS
-    assert clock.read(WALL_MS - 100, {}) == WALL_MS
-    assert clock.now_ms == WALL_MS
+    clock.knows("ticket", 70)
+    assert clock.now_ms == 80
+    assert clock.delivered_ms == {"ticket": 80}
 
 
 def on_time(case: Case) -> str:
@@ -72,12 +72,12 @@ def test_the_clock_alone_makes_a_miss() -> None:
     """A no-show appears without any event at the first instant after the limit, known ahead (rule 6)."""
     casebook = booked(PROMISE, catalogue={"on_time_arrival": CATALOGUE["on_time_arrival"]})
     casebook.assess(Clock.at(ms("1h")))
-    assert casebook.cases["C1"].deadline_ms == ms("50h15m1ms")
+    assert wakes_ms(casebook.cases["C1"]) == ms("50h15m1ms")
     casebook.assess(Clock.at(ms("50h15m")))
     assert on_time(casebook.cases["C1"]) == "pending awaited"
     casebook.assess(Clock.at(ms("50h15m1ms")))
     assert on_time(casebook.cases["C1"]) == "miss no_show"
-    assert casebook.cases["C1"].deadline_ms == ms("122h15m1ms")
+    assert wakes_ms(casebook.cases["C1"]) == ms("122h15m1ms")
 
 
 @pytest.mark.parametrize("silent", [frozenset({"dispatch"}), frozenset({"dispatch", "ticket"})])
@@ -104,10 +104,10 @@ def test_judging_again_changes_nothing() -> None:
     casebook = booked([*PROMISE, arrived("49h"), completed("51h", "fixed"), resolved("52h")])
     casebook.assess(Clock.at(ms("53h")))
     record = casebook.cases["C1"]
-    for reading_ms in (ms("53h"), ms("60h"), record.deadline_ms - 1):
+    for reading_ms in (ms("53h"), ms("60h"), wakes_ms(record) - 1):
         assert casebook.assess(Clock.at(reading_ms))["C1"].changes == []
         assert casebook.cases["C1"] is record
-    assert casebook.assess(Clock.at(record.deadline_ms))["C1"].changes != []
+    assert casebook.assess(Clock.at(wakes_ms(record)))["C1"].changes != []
 
 
 def test_a_revised_verdict_is_numbered_and_remembered_as_retracted() -> None:

@@ -22,6 +22,7 @@ from cases import (
     resolved,
     told,
     voided,
+    wakes_ms,
 )
 from cxstream.engine.assess import Clock
 from cxstream.vital_signs import CATALOGUE
@@ -94,7 +95,7 @@ def test_the_case_is_judged_again_when_it_was_due(events: list[Event], wakes: st
     """While it is awaited the case wakes 1 ms after the due time in force, where the verdict changes (rules 6, 22)."""
     casebook = booked([opened(), made(), *events], catalogue={"commitment_kept": CATALOGUE["commitment_kept"]})
     casebook.assess(Clock.at(ms("2h")))
-    assert casebook.cases["C1"].deadline_ms == ms(wakes)
+    assert wakes_ms(casebook.cases["C1"]) == ms(wakes)
     for clock_ms, expected in ((ms(wakes) - 1, AWAITED), (ms(wakes), NOT_KEPT)):
         casebook.assess(Clock.at(clock_ms))
         assert [f"{one.verdict} {one.reason}" for one in casebook.cases["C1"].verdicts] == [expected]

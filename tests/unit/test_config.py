@@ -52,6 +52,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "kafka.session_timeout_seconds": ("30", 30),
     "kafka.heartbeat_seconds": ("2.5", 2.5),
     "kafka.commit_interval_seconds": ("0.5", 0.5),
+    "kafka.clock_margin_seconds": ("2.5", 2.5),
     "kafka.instance_id": ("cxstream-0", "cxstream-0"),
     "kafka.standby_replicas": ("1", 1),
     "schema.registry_url": ("https://registry:8081/apis", "https://registry:8081/apis"),

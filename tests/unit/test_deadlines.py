@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cases import POLICY
+from cases import POLICY, wakes_ms
 from cxstream.domain.facts import RejectedError
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.verdict import Verdict
@@ -110,6 +110,6 @@ def test_nothing_changes_before_the_deadline(seed: int) -> None:
     for now_ms in sorted(random.Random(seed).sample(clocks, min(len(clocks), 25))):
         for case_id, case in casebook.cases.items():
             now = assess(case, CATALOGUE, POLICY, Clock.at(now_ms)).case
-            if judged[case_id].deadline_ms <= now_ms or not judged[case_id].verdicts:
+            if wakes_ms(judged[case_id]) <= now_ms or not judged[case_id].verdicts:
                 judged[case_id] = now
             assert meaning(judged[case_id].verdicts) == meaning(now.verdicts)

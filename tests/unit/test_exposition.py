@@ -452,6 +452,7 @@ def test_what_happens_is_counted_under_its_name() -> None:
     activity.verdict_changed("first_time_fix", None, "pending")
     activity.verdict_changed("first_time_fix", "pending", "miss")
     activity.consumed("ticket", 500)
+    activity.applied("ticket", 490)
     activity.rejected("ticket", "invalid")
     activity.duplicate("ticket", 2)
     activity.conflict("ticket")
@@ -467,6 +468,7 @@ def test_what_happens_is_counted_under_its_name() -> None:
         ("vital_sign_verdict_changes", "first_time_fix", "g", "none", "pending"): 1,
         ("vital_sign_verdict_changes", "first_time_fix", "g", "miss", "pending"): 1,
         ("events_consumed", "g", "ticket"): 500,
+        ("events_applied", "g", "ticket"): 490,
         ("events_rejected", "g", "invalid", "ticket"): 1,
         ("duplicate_events", "g", "ticket"): 2,
         ("conflicting_events", "g", "ticket"): 1,

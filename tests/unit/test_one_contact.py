@@ -21,6 +21,7 @@ from cases import (
     resolved,
     told,
     voided,
+    wakes_ms,
 )
 from cxstream.engine.assess import Clock
 from cxstream.vital_signs import CATALOGUE
@@ -220,7 +221,7 @@ def test_the_clock_alone_makes_no_miss() -> None:
     assert verdict(as_of="90d1ms") == "excluded unknown_at_seal:open"
     casebook = booked([opened()], catalogue={"one_contact": CATALOGUE["one_contact"]})
     casebook.assess(Clock.at(ms("1h")))
-    assert casebook.cases["C1"].deadline_ms == ms("90d1ms")
+    assert wakes_ms(casebook.cases["C1"]) == ms("90d1ms")
 
 
 def test_a_seal_makes_a_hit_final() -> None:

@@ -21,6 +21,7 @@ from cases import (
     resolved,
     told,
     voided,
+    wakes_ms,
 )
 from cxstream.domain.instant import format_instant, local_midnight_after, parse_instant
 from cxstream.engine.assess import Clock
@@ -281,7 +282,7 @@ def test_the_case_is_judged_again_at_midnight(events: list[Event]) -> None:
     """While it is pending the case wakes at midnight, where the verdict changes, and not before (rules 6, 18)."""
     casebook = booked([opened(), *events], catalogue={"same_day": CATALOGUE["same_day"]})
     casebook.assess(Clock.at(ms("15h58m")))
-    assert casebook.cases["C1"].deadline_ms == ms("16h")
+    assert wakes_ms(casebook.cases["C1"]) == ms("16h")
     for clock_ms, expected in ((ms("16h") - 1, "pending"), (ms("16h"), "miss")):
         casebook.assess(Clock.at(clock_ms))
         assert [one.verdict for one in casebook.cases["C1"].verdicts] == [expected]

@@ -22,6 +22,7 @@ from cases import (
     resolved,
     told,
     voided,
+    wakes_ms,
 )
 from cxstream.domain.policy import Policy
 from cxstream.engine.assess import Clock
@@ -76,7 +77,7 @@ def test_the_case_is_judged_again_when_the_answer_was_due(sign: str, priority: s
     """While an answer is awaited the case wakes 1 ms after it is due, where the verdict changes (rules 6 and 19)."""
     casebook = booked([opened(priority=priority)], catalogue={sign: CATALOGUE[sign]})
     casebook.assess(Clock.at(ms("1m")))
-    assert casebook.cases["C1"].deadline_ms == ms(due) + 1
+    assert wakes_ms(casebook.cases["C1"]) == ms(due) + 1
     for clock_ms, expected in ((ms(due), AWAITED), (ms(due) + 1, NO_ANSWER)):
         casebook.assess(Clock.at(clock_ms))
         assert [f"{one.verdict} {one.reason}" for one in casebook.cases["C1"].verdicts] == [expected]

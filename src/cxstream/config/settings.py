@@ -83,6 +83,8 @@ class Kafka(Group):
     """Time between signs of life; at most a third of the session timeout."""
     commit_interval_seconds: t.Seconds = Field(1.0, ge=0.05, le=60)
     """Time between commits of source offsets."""
+    clock_margin_seconds: t.Seconds = Field(5.0, ge=0, le=3600)
+    """By how much the clocks of brokers and workers may differ: a verdict is final so much later."""
     instance_id: t.Name | None = None
     """Static membership: the stable name of this worker (the pod's name), so that a quick restart moves nothing."""
     standby_replicas: t.Whole = Field(0, ge=0, le=10)

@@ -52,6 +52,8 @@ class Case(msgspec.Struct, array_like=True):
     """Clock reading of the last judgement that changed the record."""
     deadline_ms: int = NEVER_MS
     """The first instant at which the clock alone may change a verdict."""
+    settles_ms: int = NEVER_MS
+    """The first instant up to which the group must have come for a further verdict to be final."""
 
     def advance(self, fact: Fact, origin: str | None = None) -> tuple[Case, Reception]:
         """Return the case with a fact taken in, and how: the very same Case if it changes nothing (rules 1, 2 and 10).
@@ -67,6 +69,16 @@ class Case(msgspec.Struct, array_like=True):
         if origin is None:
             return msgspec.structs.replace(self, facts=kept), reception
         return msgspec.structs.replace(self, relayed={**self.relayed, origin: kept}), reception
+
+    def unite(self, other: Case) -> Case:
+        """Return the case with all that another record of it knows; what was published of it stays as it is here."""
+        united = self
+        for fact in other.facts:
+            united, _reception = united.advance(fact)
+        for origin, facts in other.relayed.items():
+            for fact in facts:
+                united, _reception = united.advance(fact, origin)
+        return united if other.crowded_since_ms is None else united.crowd(other.crowded_since_ms)
 
     def crowd(self, since_ms: int) -> Case:
         """Return the case knowing that its asset is crowded since this delivery time; the earliest is kept."""

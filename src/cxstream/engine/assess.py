@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
@@ -28,7 +29,7 @@ class Clock(NamedTuple):
     now_ms: int
     """Verdicts are judged at this reading."""
     settled_ms: int
-    """Every fact delivered up to here has reached every case it concerns: a seal before it is final."""
+    """Every fact delivered up to here has reached every case it concerns: a seal before it is final. Not after now."""
     silent_topics: frozenset[str] = frozenset()
     """Source topics that are dead as a whole: their silence proves nothing (rule 6)."""
 
@@ -60,31 +61,38 @@ class Assessment(NamedTuple):
 def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> Assessment:
     """Judge all units of a case at a clock reading.
 
-    A pure function of its arguments: in whatever order the facts were taken in, the verdicts are the same. A case that
-    is closed to facts is judged no more.
+    A pure function of its arguments: in whatever order the facts were taken in, the verdicts are the same. What was
+    published as sealed stays as it is, whatever comes (rule 4). A case that is closed to facts is judged no more.
     """
     if case.closed is not None or not case.facts:
         return Assessment(case, [], frozenset())
     published = {(verdict.sign, verdict.unit): verdict for verdict in case.verdicts}
-    verdicts, changes, deadline_ms = [], [], NEVER_MS
+    verdicts, changes, deadline_ms, settles_ms = [], [], NEVER_MS, NEVER_MS
     units = _Units(case, policy)
     for name, sign in catalogue.items():
-        for unit_id, folded in units.of(sign.unit):
+        final = {unit_id: old for (of, unit_id), old in published.items() if of == name and old.sealed}
+        judged = []
+        for unit_id, folded in units.of(sign.unit, final.keys()):
             judgement, verdict = _judge(sign, unit_id, folded, case, policy, clock)
             if not verdict.sealed:
-                deadline_ms = min(deadline_ms, judgement.wakes_ms, folded.seal_ms + 1)
+                settles_ms = min(settles_ms, folded.seal_ms + 1)
+                if judgement.wakes_ms <= folded.seal_ms:
+                    deadline_ms = min(deadline_ms, judgement.wakes_ms)
             old = published.get((name, unit_id))
             new = _published(old, verdict)
-            verdicts.append(new)
+            judged.append(new)
             if old is None or new.sequence != old.sequence:
                 changes.append(Change(old, new, judgement.evidence))
+        verdicts += sorted([*final.values(), *judged], key=_unit_of) if final else judged
     segment = _segment(units.own_evidence())
-    if (verdicts, segment, deadline_ms) != (case.verdicts, case.segment, case.deadline_ms):
+    found = (verdicts, segment, deadline_ms, settles_ms)
+    if found != (case.verdicts, case.segment, case.deadline_ms, case.settles_ms):
         case = msgspec.structs.replace(
             case,
             verdicts=verdicts,
             segment=segment,
             deadline_ms=deadline_ms,
+            settles_ms=settles_ms,
             judged_ms=max(case.judged_ms, clock.now_ms),
         )
     return Assessment(case, changes, units.late_event_ids())
@@ -126,6 +134,10 @@ def close(case: Case, closing: Closing, closed_ms: int) -> Case:
     )
 
 
+def _unit_of(verdict: Verdict) -> str:
+    return verdict.unit
+
+
 class _Units:
     """The units of one case, each folded on the facts that may count for it."""
 
@@ -147,14 +159,18 @@ class _Units:
             )
         self._folded: dict[tuple[Unit, str], Folded] = {}
 
-    def of(self, unit: Unit) -> Iterator[tuple[str, Folded]]:
-        """Yield the units of one kind with what counts for each, in order of id; those that exist by a counted fact."""
+    def of(self, unit: Unit, final: AbstractSet[str]) -> Iterator[tuple[str, Folded]]:
+        """Yield the units of one kind with what counts for each, in order of id; those that exist by a counted fact.
+
+        `final` are the ids of those that are judged no more.
+        """
         if unit.kind == "case":
-            yield self._case.case_id, self._fold(unit, self._case.case_id)
+            if self._case.case_id not in final:
+                yield self._case.case_id, self._fold(unit, self._case.case_id)
             return
         everything = self.own_evidence()
         candidates = everything.visit_ids if unit.kind == "visit" else everything.commitment_ids
-        for unit_id in sorted(candidates):
+        for unit_id in sorted(candidates - final):
             folded = self._fold(unit, unit_id)
             counted = folded.evidence.visit_ids if unit.kind == "visit" else folded.evidence.commitment_ids
             if unit_id in counted:
@@ -165,8 +181,8 @@ class _Units:
         return self._own.evidence(len(self._case.facts))
 
     def late_event_ids(self) -> frozenset[str]:
-        """Return the own facts that count for none of the units folded so far."""
-        latest_ms = max((folded.last_counted_ms for folded in self._folded.values()), default=NEVER_MS)
+        """Return the own facts that count for none of the units folded so far: nothing counts for final ones."""
+        latest_ms = max((folded.last_counted_ms for folded in self._folded.values()), default=-1)
         return frozenset(fact.event_id for fact in self._case.facts if fact.delivered_ms > latest_ms)
 
     def _fold(self, unit: Unit, unit_id: str) -> Folded:
@@ -180,7 +196,7 @@ def _judge(
     sign: VitalSign, unit_id: str, folded: Folded, case: Case, policy: Policy, clock: Clock
 ) -> tuple[Judgement, Verdict]:
     """Judge one unit by its sign, no later than its seal (rule 4), and name the verdict."""
-    sealed = folded.seal_ms < min(clock.now_ms, clock.settled_ms)
+    sealed = folded.seal_ms < clock.settled_ms
     at_ms = min(clock.now_ms, folded.seal_ms)
     judgement = out_of_scope(folded.evidence, sign.unit, needs_opening=sign.needs_opening)
     if judgement is None:

@@ -44,6 +44,14 @@ class Board(msgspec.Struct, array_like=True):
             facts = _delivered_until(facts, crowded_since_ms)
         return Board(self.asset_id, facts, crowded_since_ms)
 
+    def unite(self, other: Board, policy: Policy) -> Board:
+        """Return the board with all that another record of it knows."""
+        united = self
+        for origin, facts in other.facts.items():
+            for fact in facts:
+                united = united.advance(origin, fact, policy)
+        return united
+
 
 def for_boards(case: Case, policy: Policy) -> Postings:
     """Return what a case tells the boards of its asset, of every asset an older version named, and of its replacement.

@@ -20,8 +20,11 @@ VERDICTS = ("pending", "provisional_hit", "final_hit", "miss", "excluded")
 NO_VERDICT = "none"
 """What the first verdict of a unit replaces."""
 
-DISPOSITIONS = ("after_seal", "closed_case", "unknown_case")
-"""What becomes of a late fact: kept but not counted, refused by a case that is closed, or a dead letter."""
+TABLES = ("cases", "boards")
+"""The tables of a group."""
+
+DISPOSITIONS = ("after_seal", "closed_case")
+"""What becomes of a late fact: kept but not counted, or refused by a case that is closed."""
 
 
 class _Counter:
@@ -84,6 +87,9 @@ class Activity:
 
     Call it from one thread. `reasons` are those a record can be rejected for. The label sets are closed: what is
     outside them is counted as OTHER, and nothing here grows with traffic.
+
+    Every record read is counted once more by what became of it. It is the first of these that fits: a dead letter, late
+    for a closed case, a duplicate or a conflict, of an unknown type, late after seal, applied.
     """
 
     def __init__(
@@ -101,11 +107,13 @@ class Activity:
         )
         self._consumed = _Counter(families.EVENTS_CONSUMED, group, topics)
         self._rejected = _Counter(families.EVENTS_REJECTED, group, topics, reasons)
+        self._applied = _Counter(families.EVENTS_APPLIED, group, topics)
         self._duplicates = _Counter(families.DUPLICATE_EVENTS, group, topics)
         self._conflicts = _Counter(families.CONFLICTING_EVENTS, group, topics)
         self._late = _Counter(families.LATE_EVENTS, group, topics, DISPOSITIONS)
         self._unknown_types = _Counter(families.UNKNOWN_TYPE_EVENTS, group, topics)
         self._dead_letters = _Counter(families.DEAD_LETTERS, group, topics, letters)
+        self._foreign_writes = _Counter(families.FOREIGN_WRITES, group, TABLES)
         self._processing = _Histogram(families.EVENT_PROCESSING, group, topics)
         self._to_gauge = _Histogram(families.EVENT_TO_GAUGE, group, topics)
         self._rebalance = _Histogram(families.REBALANCE, group)
@@ -123,6 +131,10 @@ class Activity:
     def rejected(self, topic: str, reason: str) -> None:
         """Count a record that was no fact."""
         self._rejected.add(topic, reason)
+
+    def applied(self, topic: str, count: int = 1) -> None:
+        """Count facts that were taken in, known by their type and in time."""
+        self._applied.add(topic, count=count)
 
     def duplicate(self, topic: str, count: int = 1) -> None:
         """Count facts that were known already."""
@@ -144,6 +156,10 @@ class Activity:
         """Count a dead letter that was written, by the source topic of its record."""
         self._dead_letters.add(topic, reason)
 
+    def foreign_write(self, table: str, count: int = 1) -> None:
+        """Count changelog records that another worker wrote, late, and that were read and united."""
+        self._foreign_writes.add(table, count=count)
+
     def processed(self, topic: str, count: int, seconds: float) -> None:
         """Observe `count` events of a batch that were processed in `seconds` altogether."""
         if count:
@@ -162,12 +178,14 @@ class Activity:
         for counter in (
             self._verdict_changes,
             self._consumed,
+            self._applied,
             self._rejected,
             self._duplicates,
             self._conflicts,
             self._late,
             self._unknown_types,
             self._dead_letters,
+            self._foreign_writes,
         ):
             yield counter.metric()
         for histogram in (self._processing, self._to_gauge, self._rebalance):

@@ -113,7 +113,20 @@ VERDICT_CHANGES = _family(
     "vital_sign from to",
     "Verdicts this process published, by the verdict they replace (none: the first): activity, not a sum of truth.",
 )
-EVENTS_CONSUMED = _family("events_consumed_total", "counter", "topic", "Records read from a source topic.")
+EVENTS_CONSUMED = _family(
+    "events_consumed_total",
+    "counter",
+    "topic",
+    "Records read from a source topic. Each is also counted by exactly one of these, the first that fits:"
+    " dead_letters, late_events (closed_case), duplicate_events or conflicting_events, unknown_type_events,"
+    " late_events (after_seal), events_applied. So the six add up to this, per topic and process, at every scrape.",
+)
+EVENTS_APPLIED = _family(
+    "events_applied_total",
+    "counter",
+    "topic",
+    "Facts that were new, of a known type and in time: what counts for verdicts.",
+)
 EVENTS_REJECTED = _family("events_rejected_total", "counter", "topic reason", "Records that are no fact, by reason.")
 DUPLICATE_EVENTS = _family("duplicate_events_total", "counter", "topic", "Facts that were known already.")
 CONFLICTING_EVENTS = _family(
@@ -126,15 +139,19 @@ LATE_EVENTS = _family(
     "late_events_total",
     "counter",
     "topic disposition",
-    "Facts that came too late to count: after_seal (kept), closed_case (refused), unknown_case (dead letter).",
+    "Facts that came too late to count: after_seal (new and kept, counts for no unit),"
+    " closed_case (refused, known before or not).",
 )
 UNKNOWN_TYPE_EVENTS = _family(
     "unknown_type_events_total",
     "counter",
     "topic",
-    "Facts of a type the vocabulary does not know: accepted, ignored for verdicts.",
+    "New facts of a type the vocabulary does not know, late or not: accepted, ignored for verdicts.",
 )
 DEAD_LETTERS = _family("dead_letters_total", "counter", "topic reason", "Dead letters written, by source topic.")
+FOREIGN_WRITES = _family(
+    "foreign_writes_total", "counter", "table", "Records another worker wrote into a changelog, late; read and united."
+)
 EVENT_PROCESSING = _family(
     "event_processing_seconds",
     "histogram",

@@ -14,11 +14,12 @@ from cxstream.domain.policy import Policy
 from cxstream.domain.vocabulary import fields_of
 from cxstream.engine.assess import Assessment, Catalogue, Change, Clock, assess, close, receive
 from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
-from cxstream.kafka.changelog_table import ChangelogTable, Outgoing
+from cxstream.kafka.changelog_table import Outgoing
 from cxstream.kafka.codec import Codec
 from cxstream.kafka.dead_letters import SourceRecord, dead_letter
 from cxstream.kafka.partition import Partition
 from cxstream.kafka.partition_batches import PartitionBatch, Record
+from cxstream.kafka.ports import Table
 from cxstream.kafka.records import Relay, UnreadableRecordError, read_board, read_case, read_relay, write
 from cxstream.kafka.schemas import RegistryUnavailableError, SchemaIds, UnknownSchemaIdError
 
@@ -37,6 +38,9 @@ class Activity(Protocol):
 
     def dead_letter(self, topic: str, reason: str) -> None:
         """Count a dead letter that was written."""
+
+    def applied(self, topic: str, count: int = 1) -> None:
+        """Count facts that were taken in, known by their type and in time."""
 
     def duplicate(self, topic: str, count: int = 1) -> None:
         """Count facts that were known already."""
@@ -83,6 +87,16 @@ WallClock = Callable[[], int]
 """Milliseconds since the epoch."""
 
 
+class _FreshFact:
+    """A fact that was new to its case in this batch; `late` once it has turned out to be late after seal."""
+
+    __slots__ = ("event_id", "late")
+
+    def __init__(self, event_id: str) -> None:
+        self.event_id = event_id
+        self.late = False
+
+
 class _CaseInHand:
     """One case of a batch: as it was read, as it is now, and what the batch did to it."""
 
@@ -92,17 +106,29 @@ class _CaseInHand:
         self.key = key
         self.old = old
         self.case = old if old is not None else Case(key.decode())
-        self.fresh: list[tuple[str, str]] = []
-        """(topic, event id) of the case's own facts that were new in this batch."""
+        self.fresh: list[_FreshFact] = []
+        """The case's own facts that were new in this batch, those of unknown types left out."""
+
+
+class _BoardInHand:
+    """One board of a batch: as it was read, as it is now, and the cases it heard of."""
+
+    __slots__ = ("heard", "new", "old")
+
+    def __init__(self, old: Board) -> None:
+        self.old = old
+        self.new = old
+        self.heard: set[str] = set()
 
 
 class _Intake:
-    """What the records of a batch came to on their way to the cases."""
+    """What the records of a batch came to on their way to the cases: each record in exactly one of these ways."""
 
-    __slots__ = ("delivered_ms", "receptions", "rejected", "unknown_types")
+    __slots__ = ("delivered_ms", "fresh", "receptions", "rejected", "unknown_types")
 
     def __init__(self) -> None:
         self.delivered_ms: list[int] = []
+        self.fresh: list[_FreshFact] = []
         self.receptions: Counter[Reception] = Counter()
         self.rejected: list[tuple[Record, RejectedError]] = []
         self.unknown_types = 0
@@ -117,13 +143,13 @@ class CaseAgent:
     codec: Codec
     schema_ids: SchemaIds
     topics: TopicRoles
-    cases: ChangelogTable
-    boards: ChangelogTable
+    cases: Table
+    boards: Table
     produce: Produce
     partition: Callable[[int], Partition]
     """Returns an owned partition; raises PartitionLostError for another."""
-    clock: Callable[[Partition, PartitionBatch | None], Clock]
-    """Reads the clock of a partition, what is in the batch taken."""
+    clock: Callable[[Partition], Clock]
+    """Reads the clock of a partition."""
     wall_ms: WallClock
     activity: Activity
     partition_of: Callable[[bytes], int]
@@ -151,11 +177,33 @@ class CaseAgent:
         while more:
             async with partition.lock:
                 self.partition(partition.number)
-                clock = self.clock(partition, None)
+                clock = self.clock(partition)
                 in_hand = self._due(partition, clock, {})
                 if in_hand:
                     await self._publish(partition, in_hand, clock)
             more = len(in_hand) >= self.due_limit
+
+    async def unite(self, partition: Partition, table: Table, records: Iterable[Record]) -> None:
+        """Unite what another worker wrote into the changelog, late, with what is known here, and write it once more.
+
+        The caller holds the partition's lock. Facts are a set and boards are unions, so nothing that either knew is
+        lost, and what is written last is ours; a key the other deleted, and we have, is written again.
+        """
+        if table is self.boards:
+            boards: dict[bytes, _BoardInHand] = {}
+            for record in records:
+                if record.value is not None:
+                    board = self._board(partition.number, record.key, boards)
+                    board.new = board.new.unite(read_board(record.value), self.policy)
+            await self._publish_boards(partition, boards)
+            return
+        in_hand: dict[bytes, _CaseInHand] = {}
+        for record in records:
+            taken = self._case(partition.number, record.key, in_hand)
+            if record.value is not None:
+                taken.case = taken.case.unite(read_case(record.value))
+        known_here = {key: taken for key, taken in in_hand.items() if taken.case.facts or taken.old is not None}
+        await self._publish(partition, known_here, self.clock(partition))
 
     # --- cases
 
@@ -171,8 +219,8 @@ class CaseAgent:
             else:
                 await self._take(partition.number, source, batch, record, in_hand, intake)
         if source is not None and intake.delivered_ms:
-            partition.clock.took(source, max(intake.delivered_ms))
-        clock = self.clock(partition, batch)
+            partition.clock.took(source, min(max(intake.delivered_ms), self.wall_ms()))
+        clock = self.clock(partition)
         in_hand |= self._due(partition, clock, in_hand)
         dead = [self._dead_letter(batch, record, error) for record, error in intake.rejected]
         await self._publish(
@@ -200,12 +248,17 @@ class CaseAgent:
         intake.delivered_ms.append(fact.delivered_ms)
         taken.case, reception = receive(taken.case, fact, self.catalogue, self.policy)
         intake.receptions[reception] += 1
-        if reception == "applied":
-            taken.fresh.append((source, fact.event_id))
-            intake.unknown_types += fields_of(fact.topic, fact.type) is None
+        if reception == "applied" and fields_of(fact.topic, fact.type) is None:
+            intake.unknown_types += 1
+        elif reception == "applied":
+            taken.fresh.append(_FreshFact(fact.event_id))
+            intake.fresh.append(taken.fresh[-1])
 
     def _report(self, source: str, records: int, intake: _Intake, started_ms: int, *, live: bool) -> None:
-        """Count what a batch came to, now that it is in the ledger."""
+        """Count what a batch came to, now that it is in the ledger: every record in exactly one disposition.
+
+        All at once, so that no scrape sees a record that was read and has none; what a crash cut short is in no count.
+        """
         activity, now_ms = self.activity, self.wall_ms()
         activity.consumed(source, records)
         for _record, error in intake.rejected:
@@ -215,6 +268,9 @@ class CaseAgent:
         activity.conflict(source, intake.receptions["conflict"])
         activity.late(source, "closed_case", intake.receptions["refused"])
         activity.unknown_type(source, intake.unknown_types)
+        late = sum(fresh.late for fresh in intake.fresh)
+        activity.late(source, "after_seal", late)
+        activity.applied(source, len(intake.fresh) - late)
         activity.processed(source, records, (now_ms - started_ms) / 1000)
         if live:
             for delivered_ms in intake.delivered_ms:
@@ -271,7 +327,10 @@ class CaseAgent:
         self, partition: Partition, clock: Clock, in_hand: Mapping[bytes, _CaseInHand]
     ) -> dict[bytes, _CaseInHand]:
         due: dict[bytes, _CaseInHand] = {}
-        for key in partition.deadlines.due(clock.now_ms, self.due_limit):
+        for key in (
+            *partition.deadlines.due(clock.now_ms, self.due_limit),
+            *partition.settling.due(clock.settled_ms, self.due_limit),
+        ):
             if key not in in_hand:
                 self._case(partition.number, key, due)
         return due
@@ -324,11 +383,12 @@ class CaseAgent:
             record = write(taken.case)
         return record
 
-    def _count_late(self, taken: _CaseInHand, assessment: Assessment) -> None:
+    @staticmethod
+    def _count_late(taken: _CaseInHand, assessment: Assessment) -> None:
+        """Mark the new facts that are late after seal (rule 3); they are counted with their batch."""
         if assessment.late_event_ids:
-            for topic, event_id in taken.fresh:
-                if event_id in assessment.late_event_ids:
-                    self.activity.late(topic, "after_seal")
+            for fresh in taken.fresh:
+                fresh.late = fresh.event_id in assessment.late_event_ids
 
     def _dead_letter(self, batch: PartitionBatch, record: Record, error: RejectedError) -> Outgoing:
         source = SourceRecord(
@@ -347,33 +407,38 @@ class CaseAgent:
 
     async def _process_boards(self, partition: Partition, batch: PartitionBatch) -> None:
         """Take identity facts to the boards of their assets and on to the cases that share them."""
-        old_boards: dict[bytes, Board] = {}
-        new_boards: dict[bytes, Board] = {}
-        heard: dict[bytes, set[str]] = {}
+        in_hand: dict[bytes, _BoardInHand] = {}
         for record in batch.records:
             relay = _readable_relay(record)
             if relay is None or record.key is None:
                 self.activity.rejected("assets", "unreadable")
                 continue
-            if record.key not in new_boards:
-                data = self.boards.get(partition.number, record.key)
-                board = Board(record.key.decode()) if data is None else read_board(data)
-                old_boards[record.key] = new_boards[record.key] = board
-            heard.setdefault(record.key, set()).add(relay.origin)
+            board = self._board(partition.number, record.key, in_hand)
+            board.heard.add(relay.origin)
             for fact in relay.facts:
-                new_boards[record.key] = new_boards[record.key].advance(relay.origin, fact, self.policy)
+                board.new = board.new.advance(relay.origin, fact, self.policy)
+        await self._publish_boards(partition, in_hand)
+
+    def _board(self, number: int, key: bytes, in_hand: dict[bytes, _BoardInHand]) -> _BoardInHand:
+        """Return a board of the partition in hand, read at most once per batch."""
+        if key not in in_hand:
+            data = self.boards.get(number, key)
+            in_hand[key] = _BoardInHand(Board(key.decode()) if data is None else read_board(data))
+        return in_hand[key]
+
+    async def _publish_boards(self, partition: Partition, in_hand: Mapping[bytes, _BoardInHand]) -> None:
+        """Tell the cases of the boards in hand what is new to them, then write the boards."""
         relays: list[Outgoing] = []
-        for key, new in new_boards.items():
-            old = old_boards[key]
-            relays += _outgoing(for_members(old, new))
+        for board in in_hand.values():
+            relays += _outgoing(for_members(board.old, board.new))
             relays += [
-                Outgoing(case_id.encode(), write(Relay("", [], new.crowded_since_ms)))
-                for case_id in told_crowded(old, new, heard[key])
+                Outgoing(case_id.encode(), write(Relay("", [], board.new.crowded_since_ms)))
+                for case_id in told_crowded(board.old, board.new, board.heard)
             ]
         if relays:
             await self.produce(self.topics.relays, None, relays)
-        if new_boards:
-            await self.boards.put_many(partition.number, [(key, write(board)) for key, board in new_boards.items()])
+        if in_hand:
+            await self.boards.put_many(partition.number, [(key, write(board.new)) for key, board in in_hand.items()])
 
 
 def _readable_relay(record: Record) -> Relay | None:

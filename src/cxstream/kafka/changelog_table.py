@@ -195,6 +195,11 @@ class ChangelogTable(faust.Table[bytes, bytes]):
             complete = last
         return gaps
 
+    def was_read(self, partition: int, read: OffsetRange) -> None:
+        """Note that changelog offsets of another writer have been read and united with what is here."""
+        if partition in self._partitions:
+            self._advance(partition, [read])
+
     # --- for recovery -----------------------------------------------------------------------------------------------
 
     def apply(self, partition: int, records: Iterable[Record], next_offset: int) -> bool:

@@ -7,18 +7,22 @@ Every override below says which stock behaviour it replaces; all were read from 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import faulthandler
 import inspect
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn
 
 import faust
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 from faust.exceptions import ImproperlyConfigured
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
@@ -26,8 +30,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
-from .changelog_table import BatchProducer, ChangelogTable, Outgoing, PartitionLostError
-from .partition_batches import PartitionBatch, PartitionBatches, ReadRange
+from .changelog_table import BatchProducer, ChangelogTable, OffsetRange, Outgoing, PartitionLostError
+from .partition_batches import PartitionBatch, PartitionBatches, Progress, ReadRange, Record
+from .ports import Hooks
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +69,9 @@ def _assert_read_versions() -> None:
 
 _assert_read_versions()
 
+READ_UNCOMMITTED = 0
+FOLLOW_PAUSE_SECONDS = 1.0
+"""Between attempts to follow a topic while the brokers are away."""
 FETCH_SECONDS = 0.25
 FETCH_SECONDS_UNDER_PRESSURE = 0.02
 
@@ -93,6 +101,8 @@ class EngineSettings:
     #: A write that is not acknowledged by then has failed, and the process ends.
     write_timeout_seconds: float = 60.0
     fetch_wait_seconds: float = 0.2
+    #: A question to the brokers that is not answered by then is asked again later.
+    request_seconds: float = 5.0
     standby_replicas: int = 0
     replication_factor: int = 3
     declare_topics: bool = True
@@ -106,6 +116,8 @@ class EngineSettings:
     #: faust.SASLCredentials, faust.SSLCredentials, ...
     credentials: Any = None
     ssl_context: ssl.SSLContext | None = None
+    #: The same security, for the aiokafka clients outside the group.
+    client: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -144,6 +156,19 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         ranges: dict[TP, ReadRange] = await self.call_thread(self._fetch_ranges, wanted, timeout_seconds, alive=alive)
         return ranges
+
+    async def written_ends(self, tps: Collection[TP]) -> Mapping[TP, int]:
+        """Ask the brokers where partitions end, open transactions included."""
+        ends: Mapping[TP, int] = await self.call_thread(self._written_ends, tps)
+        return ends
+
+    async def _written_ends(self, tps: Collection[TP]) -> Mapping[TP, int]:
+        # end_offsets of a consumer that reads committed ends where the first open transaction begins, and what stands
+        # in that one was delivered before: nothing after it may be taken for known.
+        fetcher = copy.copy(self._ensure_consumer()._fetcher)
+        fetcher._isolation_level = READ_UNCOMMITTED
+        ends: Mapping[TP, int] = await fetcher.end_offsets(list(tps), self.app.settings.request_seconds * 1000)  # type: ignore[attr-defined]
+        return ends
 
     async def _fetch_ranges(self, wanted: set[TP], timeout_seconds: float, *, alive: bool) -> dict[TP, ReadRange]:
         # In place of _fetch_records: aiokafka's result as it is, and the positions of the same instant.
@@ -397,32 +422,6 @@ class _TableManager(TableManager):
         return self._recovery  # type: ignore[return-value]
 
 
-async def _nothing(_partitions: frozenset[int]) -> None:
-    return None
-
-
-async def _nothing_yet() -> None:
-    return None
-
-
-@dataclass
-class Hooks:
-    """What the worker does when partitions (their numbers) come and go; an exception in any of them ends the process.
-
-    on_partitions_revoked and on_partitions_assigned hold up the rebalance, and no heartbeat is sent during the latter:
-    keep them short.
-    """
-
-    #: The app starts; nothing is assigned yet.
-    on_start: Callable[[], Awaitable[None]] = _nothing_yet
-    #: A rebalance or the end begins: none of these partitions is owned from here on; batches have been waited for.
-    on_partitions_revoked: Callable[[frozenset[int]], Awaitable[None]] = _nothing
-    #: Faust has been assigned these; their tables are not recovered yet.
-    on_partitions_assigned: Callable[[frozenset[int]], Awaitable[None]] = _nothing
-    #: The tables of these partitions are complete; batches follow when this returns. Cancelled by a rebalance.
-    on_recovered: Callable[[frozenset[int]], Awaitable[None]] = _nothing
-
-
 class EngineApp(faust.App):
     """A Faust app whose source topics come as batches and whose tables are ChangelogTables."""
 
@@ -524,14 +523,53 @@ class EngineApp(faust.App):
         """Return the changelog records still to be read, per active changelog partition."""
         return {tp: max(0, count) for tp, count in self.recovery.active_remaining().items()}
 
-    async def changelog_ends(self, table: ChangelogTable) -> dict[int, int]:
-        """Ask the broker where the changelog of each owned partition ends (the offset the next record will get).
+    def progress(self) -> Mapping[TP, Progress]:
+        """Return how far each owned source partition is; empty while none are read."""
+        return self.batches.progress()
 
-        Greater than `table.complete_offset(partition) + 1` with no write of ours under way: somebody else wrote.
+    async def ends(self, tps: Collection[TP]) -> Mapping[TP, int]:
+        """Ask the brokers where partitions end (the offset the next record will get), open transactions included.
+
+        A changelog that ends beyond `complete_offset + 1` with no write of ours under way: somebody else wrote.
         """
-        tps = [TP(table.changelog_topic_name, partition) for partition in self.owned]
-        ends: Mapping[TP, int] = await self.consumer.highwaters(*tps)
-        return {tp.partition: end for tp, end in ends.items()}
+        return await self.consumer._thread.written_ends(tps) if tps else {}
+
+    async def read(self, tp: TP, offsets: OffsetRange) -> Sequence[Record]:
+        """Read a range of a partition, outside the group; what was compacted away is missing."""
+        records: list[Record] = []
+        async with self._outside_consumer() as consumer:
+            consumer.assign([tp])
+            consumer.seek(tp, offsets.first)
+            while await consumer.position(tp) <= offsets.last:
+                for fetched in (await consumer.getmany(timeout_ms=500)).values():
+                    records += [record for record in fetched if record.offset <= offsets.last]
+        return records
+
+    async def follow(self, topic: str, take: Callable[[Record], None]) -> None:
+        """Give every record of a topic's partition 0 to `take`, from its start on, until cancelled."""
+        while True:
+            try:
+                async with self._outside_consumer() as consumer:
+                    consumer.assign([TP(topic, 0)])
+                    async for record in consumer:
+                        take(record)
+            except KafkaError as error:
+                logger.warning("cannot follow %s: %s", topic, error)
+            await asyncio.sleep(FOLLOW_PAUSE_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _outside_consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.settings.bootstrap,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            **self.settings.client,
+        )
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()
 
     @property
     def lease_expired(self) -> bool:

@@ -9,7 +9,7 @@ from cxstream.domain.cases import Case
 from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
 from cxstream.engine.ledger import Ledger, Row, Windows
-from cxstream.kafka.partition_batches import Progress
+from cxstream.engine.watermark import NOTHING, Marks, PartitionMarks
 from cxstream.kafka.records import read_case
 
 YIELD_EVERY_RECORDS = 500
@@ -19,18 +19,27 @@ YIELD_EVERY_RECORDS = 500
 class Partition:
     """One owned partition number over all co-partitioned topics. Everything in it is derived from its case records."""
 
-    def __init__(self, number: int, generation: int, windows: Windows) -> None:
-        """Begin empty, owned in a generation of the consumer group."""
+    def __init__(
+        self, number: int, generation: int, windows: Windows, sources: Iterable[str], marks: Marks = NOTHING
+    ) -> None:
+        """Begin empty, owned in a generation of the consumer group, with what was said of it before.
+
+        `sources` are the kinds of source topics: ticket, dispatch, parts.
+        """
         self.number = number
         self.generation = generation
         self.ledger = Ledger(windows)
         self.deadlines = Deadlines()
-        self.clock = PartitionClock()
+        """When the clock alone may change a verdict of a case."""
+        self.settling = Deadlines()
+        """Up to when the group must have come for a verdict of a case to be final."""
+        self.clock = PartitionClock(sources)
+        self.marks = PartitionMarks(marks)
         self.lock = asyncio.Lock()
         """Held by whoever changes cases of this partition, from reading them to the acknowledged write."""
         self.caught_up = False
         """Whether all that was in the topics when the partition was taken over is processed, and the clock heard."""
-        self._behind: dict[str, int] | None = None
+        self._behind: Mapping[str, int] | None = None
         self._rows: tuple[int, list[Row]] = (-1, [])
 
     async def rebuild(self, records: Iterable[tuple[bytes, bytes]]) -> None:
@@ -42,13 +51,14 @@ class Partition:
             floor_ms = max(floor_ms, case.judged_ms)
             if count % YIELD_EVERY_RECORDS == 0:
                 await asyncio.sleep(0)
-        self.clock = PartitionClock(floor_ms)
+        self.clock.floor(floor_ms)
 
     def update(self, key: bytes, old: Case | None, new: Case) -> None:
         """Let ledger and deadlines follow a record that has been replaced."""
         if old is None or old.verdicts != new.verdicts or old.segment != new.segment:
             self.ledger.replace(old, new)
         self.deadlines.set(key, new.deadline_ms)
+        self.settling.set(key, new.settles_ms)
 
     def rows(self) -> list[Row]:
         """Return the figures of the ledger, made anew only when it has changed."""
@@ -56,9 +66,8 @@ class Partition:
             self._rows = self.ledger.version, list(self.ledger.rows())
         return self._rows[1]
 
-    def observe(self, progress: Mapping[str, Progress]) -> bool:
+    def observe(self, acked: Mapping[str, int], ends: Mapping[str, int]) -> bool:
         """Note how far each topic of the partition is; return whether all are past where they ended at first."""
-        if self._behind is None:
-            self._behind = {name: topic.end for name, topic in progress.items()}
-        self._behind = {name: end for name, end in self._behind.items() if progress[name].acked < end}
+        behind = ends if self._behind is None else self._behind
+        self._behind = {topic: end for topic, end in behind.items() if acked[topic] < end}
         return not self._behind

@@ -37,6 +37,8 @@ COMPACTION_LAG_MS = DAY_MS
 STATED_TIME_RETENTION_BYTES = 4 * 1024**3
 """Per partition, where time cannot limit: records that state their own time may be born older than any retention."""
 CHANGELOG_SEGMENT_BYTES = 128 * 1024**2
+WATERMARK_SEGMENT_BYTES = 16 * 1024**2
+"""A worker reads the topic from its start: it is to be compacted often."""
 LARGE_MESSAGE_BYTES = 8 * 1024**2
 """Of changelogs, where a case of many facts is one record, and of dead letters, which carry more than their source."""
 
@@ -44,7 +46,7 @@ PAUSE_SECONDS = 0.5
 REQUEST_SECONDS = 5.0
 """One request; a broker that is silent for so long is asked again while the time of the check lasts."""
 
-Role = Literal["source", "assets", "relays", "changelog", "dead-letters"]
+Role = Literal["source", "assets", "relays", "changelog", "watermarks", "dead-letters"]
 Severity = Literal["error", "warning", "created"]
 
 
@@ -76,19 +78,25 @@ class TopicTable:
     relays: Topic
     changelogs: Mapping[str, Topic]
     """By the name of the table."""
+    watermarks: Topic
     dead_letters: Mapping[str, Topic]
     """By the name of the topic a rejected record was read from."""
 
     @property
     def topics(self) -> tuple[Topic, ...]:
         """Every topic, sources first."""
-        own = (self.assets, self.relays, *self.changelogs.values())
+        own = (self.assets, self.relays, *self.changelogs.values(), self.watermarks)
         return (*self.sources.values(), *own, *self.dead_letters.values())
 
     @property
     def consumed(self) -> tuple[str, ...]:
         """The names of the topics the workers read as batches: the sources, and what they send each other."""
         return (*(topic.name for topic in self.sources.values()), self.assets.name, self.relays.name)
+
+
+def watermarks_topic(group: str) -> str:
+    """Return the name of the topic in which a group says how far its partitions are."""
+    return f"{group}-watermarks"
 
 
 def topic_table(
@@ -113,7 +121,9 @@ def topic_table(
     stamped_on_arrival = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(SOURCE_RETENTION_MS)}
     large = {"max.message.bytes": str(LARGE_MESSAGE_BYTES)}
 
-    def topic(name: str, role: Role, purpose: str, key: str, *configurations: Mapping[str, str]) -> Topic:
+    def topic(
+        name: str, role: Role, purpose: str, key: str, *configurations: Mapping[str, str], partitions: int = partitions
+    ) -> Topic:
         merged = {"cleanup.policy": "delete", **insync}
         for configuration in configurations:
             merged |= configuration
@@ -125,7 +135,7 @@ def topic_table(
             partitions=partitions,
             replication_factor=replication_factor,
             configuration=merged,
-            co_partitioned=role != "dead-letters",
+            co_partitioned=role not in ("dead-letters", "watermarks"),
             trusted=role == "source" and name in trusted,
         )
 
@@ -136,6 +146,7 @@ def topic_table(
         "segment.bytes": str(CHANGELOG_SEGMENT_BYTES),
         **large,
     }
+    small = {"cleanup.policy": "compact", "segment.bytes": str(WATERMARK_SEGMENT_BYTES)}
     dead = {
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(DEAD_LETTER_RETENTION_MS),
@@ -162,6 +173,9 @@ def topic_table(
                 f"{group}-{BOARDS_TABLE}-changelog", "changelog", "the boards of assets", "asset_id", compacted
             ),
         },
+        watermarks=topic(
+            watermarks_topic(group), "watermarks", "how far every partition is", "partition", small, partitions=1
+        ),
         dead_letters={
             name: topic(name + SUFFIX, "dead-letters", f"rejected records of {name}", "as in the source", dead)
             for name in (*sources.values(), assets.name, relays.name)
@@ -409,9 +423,10 @@ class _Inspection:
             return Finding(severity, topic.name, f"has {key}={found[key]}", f"{key}={needed}", mend)
 
         policies = set(found.get("cleanup.policy", topic.configuration["cleanup.policy"]).split(","))
-        if topic.role == "changelog" and policies != {"compact"}:
+        compacted = topic.role in ("changelog", "watermarks")
+        if compacted and policies != {"compact"}:
             yield finding("error", "cleanup.policy", "It is the only durable state, and would be deleted by age.")
-        if topic.role != "changelog" and "compact" in policies:
+        if not compacted and "compact" in policies:
             yield finding(
                 "error", "cleanup.policy", "Every event counts, and only the last one of a key would be kept."
             )
