@@ -15,7 +15,7 @@ MARKERS = {
     "kafka": "needs a Kafka broker; set by itself on tests that use the kafka or apache_kafka fixture",
 }
 _NEEDS_KAFKA = {"kafka", "apache_kafka"}
-_ORDER = ("unit", "property", "contract", "golden", "simulation", "integration", "e2e")
+_ORDER = ("unit", "property", "contract", "golden", "simulation", "integration", "e2e", "faults")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,7 +8,7 @@ import logging
 import logging.config
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any, NamedTuple, NoReturn
 
@@ -21,7 +21,7 @@ from faust.types import TP
 from cxstream.config import Settings
 from cxstream.domain.instant import SECOND_MS
 from cxstream.engine.assess import Clock
-from cxstream.engine.watermark import GroupWatermark, Said
+from cxstream.engine.watermark import GroupWatermark, Marks, Said
 from cxstream.exposition.activity import Activity
 from cxstream.exposition.collector import Collector, page
 from cxstream.exposition.snapshot import Objective, PartitionSnapshot, WorkerSnapshot, WorkerState
@@ -99,6 +99,7 @@ class Worker:
         self._said_ms = 0
         self._cases = engine.changelog_table(CASES_TABLE)
         self._boards = engine.changelog_table(BOARDS_TABLE)
+        self._tables = (self._cases, self._boards)
         schemas = Schemas.packaged()
         schema_ids = SchemaIds(schemas, settings.schema.ids, registry_of(settings))
         self.activity = Activity(kafka.group, reasons=(*REASONS, "wrong_partition"))
@@ -122,6 +123,7 @@ class Worker:
             activity=self.activity,
             partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % kafka.partitions,
             version=self.version,
+            residue_key=residue_key(settings),
             due_limit=settings.limits.max_batch_records,
             max_record_bytes=LARGE_MESSAGE_BYTES // 8,
         )
@@ -196,7 +198,17 @@ class Worker:
         """Read the clock of a partition. What is final waits for the group, and for clocks that differ."""
         now_ms = partition.clock.now_ms
         margin_ms = int(self.settings.kafka.clock_margin_seconds * SECOND_MS)
-        return Clock(now_ms, min(now_ms, self._group.settled_ms - margin_ms))
+        return Clock(now_ms, min(now_ms, self._group.settled_ms - margin_ms), self._silent_since_ms(now_ms))
+
+    def _silent_since_ms(self, now_ms: int) -> dict[str, int]:
+        """Return which source topics are dead as a whole at a clock reading, by what all owners said of them."""
+        delivered_ms = {source: self._group.delivered_ms.get(source, 0) for source in self._roles.sources.values()}
+        limits_ms = self.settings.kafka.source_silent_after
+        return {
+            source: last_ms
+            for source, last_ms in delivered_ms.items()
+            if 0 < limits_ms.get(source, 0) < now_ms - last_ms
+        }
 
     async def run_clock(self) -> None:
         """Let the clock have its say, until the worker ends: it stands still while the brokers do not answer."""
@@ -213,44 +225,51 @@ class Worker:
             await asyncio.sleep(TICK_SECONDS)
 
     async def _tick(self) -> None:
-        """Ask how far the topics go; move clocks and watermarks; judge what is due; note who caught up; say it all."""
+        """Ask how far the topics go; move clocks and watermarks, judge what is due, and say how far all is."""
         lows, asked_ms = self._group.lows, self._wall_ms()
-        tables = {table.changelog_topic_name: table for table in (self._cases, self._boards)}
         read = [tp for tp in self._engine.progress() if tp.partition in self._partitions]
-        ends = await self._engine.ends(
-            [*read, *(TP(topic, n) for topic in tables for n in {tp.partition for tp in read})]
-        )
-        said: dict[int, Said] = {}
-        for number in sorted({tp.partition for tp in read} & self._partitions.keys()):
+        numbers = sorted({tp.partition for tp in read})
+        changelogs = [TP(table.changelog_topic_name, number) for table in self._tables for number in numbers]
+        ends = await self._engine.ends([*read, *changelogs])
+        said: dict[Partition, Said] = {}
+        for number in numbers:
             partition = self._partitions.get(number)
-            acked = self._acked(number)
-            if partition is None or not acked:
-                continue  # given up while another one was judged
-            its_ends = {tp.topic: end for tp, end in ends.items() if tp.partition == number}
-            async with partition.lock:
-                acked = self._acked(number)
-                if self._partitions.get(number) is not partition or not acked:
-                    continue
-                for topic, source in self._roles.sources.items():
-                    if acked[topic] >= its_ends[topic]:
-                        partition.clock.knows(source, asked_ms)
-                relay_ends = {topic: its_ends[topic] for topic in (self._roles.assets, self._roles.relays)}
-                marks = partition.marks.advance(partition.clock.now_ms, lows, relay_ends, acked)
-                said[number] = Said(marks, dict(partition.clock.delivered_ms))
-            is_past = partition.observe(acked, {topic: its_ends[topic] for topic in acked})
-            try:
-                for topic, table in tables.items():
-                    await self._unite(partition, table, its_ends[topic])
-                # Judged first: figures of an earlier clock must not be shown as those of now.
-                await self._agent.judge_due(partition)
-            except PartitionLostError:
-                continue
-            except KafkaError as error:
-                raise WriteFailedError(str(error)) from error
-            partition.caught_up |= is_past
+            if partition is not None:
+                its_ends = {tp.topic: end for tp, end in ends.items() if tp.partition == number}
+                word = await self._attend(partition, its_ends, asked_ms, lows)
+                said |= {} if word is None else {partition: word}
         if asked_ms >= self._said_ms + SAY_EVERY_MS:
             self._said_ms = asked_ms
-            await self._watermarks.say(said)
+            await self._watermarks.say({partition.number: word for partition, word in said.items()})
+            for partition, word in said.items():
+                partition.announced(word)
+
+    async def _attend(self, partition: Partition, ends: Mapping[str, int], asked_ms: int, lows: Marks) -> Said | None:
+        """Move the clock of a partition, judge what is due by it, note whether it has caught up; None if it is lost."""
+        async with partition.lock:  # between batches, or a batch in hand would count as taken
+            acked = self._acked(partition.number)
+            if self._partitions.get(partition.number) is not partition or not acked:
+                return None
+            for topic, source in self._roles.sources.items():
+                if acked[topic] >= ends[topic]:
+                    partition.clock.knows(source, asked_ms)
+            relays = {topic: ends[topic] for topic in (self._roles.assets, self._roles.relays)}
+            marks = partition.marks.advance(partition.clock.now_ms, lows, relays, acked)
+            said = Said(marks, dict(partition.clock.delivered_ms))
+        is_past = partition.observe(acked, {topic: ends[topic] for topic in acked})
+        try:
+            for table in self._tables:
+                await self._unite(partition, table, ends[table.changelog_topic_name])
+            # Judged before it is caught up: figures of an earlier clock must not be shown as those of now.
+            partition.hears(self._silent_since_ms(partition.clock.now_ms))
+            await self._agent.judge_due(partition)
+            await self._agent.sweep(partition, self._group.settled_ms)
+        except PartitionLostError:
+            return None
+        except KafkaError as error:
+            raise WriteFailedError(str(error)) from error
+        partition.caught_up |= is_past and partition.is_heard(self._group.of(partition.number))
+        return said
 
     def _acked(self, number: int) -> dict[str, int]:
         """Return how far each topic of a partition is processed; empty while it is not read."""
@@ -341,7 +360,7 @@ class Worker:
         )
 
     def _recovery_remaining(self, number: int) -> dict[str, int]:
-        tables = {table.changelog_topic_name: table.name for table in (self._cases, self._boards)}
+        tables = {table.changelog_topic_name: table.name for table in self._tables}
         remaining = self._engine.recovery_remaining().items()
         return {tables[tp.topic]: left for tp, left in remaining if tp.partition == number and tp.topic in tables}
 
@@ -396,6 +415,13 @@ def engine_settings(settings: Settings) -> EngineSettings:
         credentials=secured.credentials,
         client=secured.client,
     )
+
+
+def residue_key(settings: Settings) -> Callable[[bytes], bytes]:
+    """Return how the key of an erased case is hashed."""
+    secret = settings.erasure_key.get_secret_value() if settings.erasure_key is not None else ""
+    hash_key = hashlib.sha256(f"{settings.kafka.group}:{secret}".encode()).digest()
+    return lambda key: b"erased:" + hashlib.blake2b(key, key=hash_key, digest_size=16).hexdigest().encode()
 
 
 def connection_of(settings: Settings) -> Connection:

@@ -8,32 +8,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
-from io import BytesIO
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-import fastavro
 import pytest
 from aiokafka.partitioner import murmur2
 
 from cxstream.config import load
-from cxstream.demo.upstream import DAY, HOUR, Delivery, Upstream
+from cxstream.demo.upstream import DAY, Delivery, Upstream
 from cxstream.domain.instant import parse_instant
-from cxstream.domain.policy import Policy
-from cxstream.domain.windows import BUCKET_MS
-from cxstream.engine.ledger import Windows
 from cxstream.kafka.codec import REASONS
-from cxstream.kafka.schemas import Schemas
-from cxstream.offline.events_file import Delivered
-from cxstream.offline.judge import judge_facts
 from cxstream.render.rules import COVERED, WATERMARK_AGE, recording_rules, rules_file
 from cxstream.vital_signs import CATALOGUE
 from parts.accounts import dispositions, unaccounted
 from parts.broker import require_apache_kafka, test_broker
+from parts.figures import UNITS, Figures, exposed, figures_at, recorded, segments_of, wall_ms
+from parts.poison import an_opening, poison_of
 from parts.producer import Job, Message, facts_of
 from parts.prometheus import Prometheus, promtool, require_prometheus
 from parts.worker import Samples, WorkerProcess
@@ -44,8 +37,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("CXSTREAM_SHARED", REPOSITORY.parent / "shared"))
 
 DEFAULT_WINDOWS = load(None, {}).windows()
-ALL_OF_TIME = {"CXSTREAM_LEDGER_WINDOWS": "24h,3650d", "CXSTREAM_LEDGER_LEVELS": "job=all,region=3650d,product=3650d"}
-"""Windows in which what happened long ago counts, and at no edge of which anything lies: figures that stand still."""
+ALL_OF_TIME = {
+    "CXSTREAM_LEDGER_WINDOWS": "24h,3650d",
+    "CXSTREAM_LEDGER_LEVELS": "job=all,region=3650d,product=3650d",
+    "CXSTREAM_KAFKA_SOURCE_SILENT_AFTER": "ticket=0s",
+}
+"""Windows in which what happened long ago counts, and at no edge of which anything lies: figures that stand still. No
+feed is taken for dead, though all end long ago."""
 ALL_OF_TIME_WINDOWS = load(None, ALL_OF_TIME).windows()
 LONG_AGO_MS = parse_instant("2024-03-01T00:00:00Z")
 
@@ -55,120 +53,6 @@ def _a_broker_that_keeps_its_promises() -> None:
     """Skip on the embedded broker: it does not evict dead members and may hang when one joins."""
     if test_broker().kind == "embedded":
         require_apache_kafka()
-
-
-# --- What the figures have to be, computed from the events alone ------------------------------------------------------
-
-Segments = dict[str, dict[str, str]]
-"""Case -> dimension -> value."""
-
-
-class Figures(NamedTuple):
-    """What Prometheus records of a job; nothing that is zero, but for ratios."""
-
-    units: Counter[tuple[str, ...]]
-    """By level, sign, segment, window, outcome and finality."""
-    ratios: dict[tuple[str, ...], float]
-    """By level, sign, segment and window."""
-    pending: Counter[tuple[str, ...]]
-    """By sign and window."""
-    excluded: Counter[tuple[str, ...]]
-    """By sign, window and reason."""
-
-    def differences(self, other: Figures) -> list[str]:
-        """Say where another set of figures differs, one line each."""
-        return [
-            f"{name} {key}: {mine.get(key, 'absent')}, not {theirs.get(key, 'absent')}"
-            for name, mine, theirs in zip(self._fields, self, other, strict=True)
-            for key in sorted(mine.keys() | theirs.keys())
-            if mine.get(key) != theirs.get(key)
-        ]
-
-
-UNITS = "cxstream_vital_sign_window_units"
-OUTCOMES = {"provisional_hit": "good", "final_hit": "good", "miss": "bad"}
-
-
-def figures_at(now_ms: int, facts: Sequence[Delivered], segments: Segments, windows: Windows) -> Figures:
-    """Count what `cxstream judge` says at a clock reading, window by window, with no code of the ledger's."""
-    units: Counter[tuple[str, ...]] = Counter()
-    pending: Counter[tuple[str, ...]] = Counter()
-    excluded: Counter[tuple[str, ...]] = Counter()
-    levels = {level.name: level for level in windows.levels}
-    of_segments = {label for name, level in levels.items() if name != "job" for label in level.windows}
-    for case_id, verdict, _ in judge_facts(facts, now_ms, CATALOGUE, Policy())[0]:
-        for label in of_job(windows):
-            age = now_ms // BUCKET_MS - verdict.anchor_ms // BUCKET_MS
-            if not 0 <= age < windows.lengths_ms[label] // BUCKET_MS:
-                continue
-            for level in levels.values():
-                if label in level.windows and verdict.verdict in OUTCOMES:
-                    segment = "/".join(segments.get(case_id, {}).get(name, "unknown") for name in level.dimensions)
-                    finality = ("final" if verdict.sealed else "provisional") if level.name == "job" else ""
-                    units[level.name, verdict.sign, segment, label, OUTCOMES[verdict.verdict], finality] += 1
-            if verdict.verdict == "pending" and label in of_segments:
-                pending[verdict.sign, label] += 1
-            if verdict.verdict == "excluded" and label in of_segments:
-                excluded[verdict.sign, label, verdict.reason.partition(":")[0]] += 1
-    return Figures(units, ratios_of(units), pending, excluded)
-
-
-def of_job(windows: Windows) -> tuple[str, ...]:
-    """Return the windows of the level job, which has all there are."""
-    return next(level.windows for level in windows.levels if level.name == "job")
-
-
-def ratios_of(units: Counter[tuple[str, ...]]) -> dict[tuple[str, ...], float]:
-    """Divide the good units of each level, sign, segment and window by the decided ones."""
-    good: Counter[tuple[str, ...]] = Counter()
-    decided: Counter[tuple[str, ...]] = Counter()
-    for (*of, outcome, _finality), count in units.items():
-        decided[tuple(of)] += count
-        good[tuple(of)] += count if outcome == "good" else 0
-    return {of: good[of] / count for of, count in decided.items()}
-
-
-def segments_of(deliveries: Sequence[Delivery]) -> Segments:
-    """Return the segment every case was opened in."""
-    return {
-        str(event["case_id"]): {name: str(event[name]) for name in ("region", "product")}
-        for _, _, event in deliveries
-        if event["type"] == "opened"
-    }
-
-
-def recorded(prometheus: Prometheus, job: Job) -> Figures:
-    """Return what the recording rules made of a job, all at one instant."""
-    units: Counter[tuple[str, ...]] = Counter()
-    ratios: dict[tuple[str, ...], float] = {}
-    standing: dict[str, Counter[tuple[str, ...]]] = {"pending": Counter(), "excluded": Counter()}
-    for series in prometheus.query(f'{{__name__=~"[a-z_]+:cxstream_vital_sign_.+", group="{job.group}"}}'):
-        labels, value = series["metric"], float(series["value"][1])
-        level, metric, operation = labels["__name__"].split(":")
-        of = tuple(labels.get(name, "") for name in ("vital_sign", "segment", "window"))
-        if (metric, operation) == ("cxstream_vital_sign_window_units", "sum"):
-            units[level, *of, labels["outcome"], labels.get("finality", "")] += int(value)
-        elif (metric, operation) == ("cxstream_vital_sign_good_per_units", "ratio"):
-            ratios[level, *of] = value
-        elif metric == "cxstream_vital_sign_pending_units":
-            standing["pending"][labels["vital_sign"], labels["window"]] += int(value)
-        elif metric == "cxstream_vital_sign_excluded_units":
-            standing["excluded"][labels["vital_sign"], labels["window"], labels["reason"]] += int(value)
-    return Figures(+units, ratios, standing["pending"], standing["excluded"])
-
-
-def exposed(samples: Samples) -> Figures:
-    """Add up the partitions of a single worker, as the recording rules do."""
-    of = ("level", "vital_sign", "segment", "window", "outcome", "finality")
-    units = samples.by(UNITS, *of)
-    pending = samples.by("cxstream_vital_sign_pending_units", "vital_sign", "window")
-    excluded = samples.by("cxstream_vital_sign_excluded_units", "vital_sign", "window", "reason")
-    return Figures(+units, ratios_of(units), pending, excluded)
-
-
-def wall_ms() -> int:
-    """Return the wall clock in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def history(seed: int, *, until_ms: int, days: int, cases_per_day: float) -> list[Delivery]:
@@ -481,22 +365,6 @@ def test_a_topic_of_another_partition_count_is_refused(kafka: str, tmp_path: Pat
 # --- Poison -----------------------------------------------------------------------------------------------------------
 
 
-def an_opening(case_id: str, at_ms: int, **fields: object) -> dict[str, object]:
-    """Return a ticket.opened event."""
-    event = {"event_id": f"{case_id}-1", "topic": "ticket", "type": "opened", "case_id": case_id, "at": at_ms}
-    return {**event, "asset_id": f"asset-of-{case_id}", "kind": "break_fix", **fields}
-
-
-def a_naive_correction(case_id: str) -> bytes:
-    """Return an Avro message whose correction sets a time without an offset, which our encoder would refuse."""
-    schema = Schemas.packaged().latest("ticket")
-    payload = (schema.branch_of("corrected"), {"target": f"{case_id}-1", "set": {"at": "2024-03-02T10:00:00"}})
-    out = BytesIO()
-    envelope = {"event_id": f"{case_id}-2", "case_id": case_id, "at": LONG_AGO_MS, "asset_id": None}
-    fastavro.schemaless_writer(out, schema.parsed, {**envelope, "payload": payload})
-    return b"\xc3\x01" + schema.fingerprint + out.getvalue()
-
-
 def reason_of(letter: Any) -> str:  # noqa: ANN401 - aiokafka's record has no type
     """Return why a record became a dead letter."""
     reason = dict(letter.headers)["cxstream.error.reason"]
@@ -512,23 +380,7 @@ def test_poison_becomes_dead_letters_and_the_partition_goes_on(kafka: str, tmp_p
     job = Job(kafka, "poison", partitions=2)
     job.declare()
     topic, now_ms = job.topics["ticket"], wall_ms()
-    good = job.codec.encode(an_opening("good", now_ms))
-    future = job.codec.encode(an_opening("ahead", now_ms + HOUR))
-    long_text = job.codec.encode(an_opening("long", now_ms, symptom="x" * 1_000))
-    delivered = ("cxstream-delivered-at", str(now_ms).encode())
-    trace = ("trace-id", b"\x00\xff\xfe")
-    poison = {
-        "empty": (b"good", None, [delivered, trace]),
-        "too_large": (b"long", long_text, [delivered]),
-        "undecodable": (b"\xff\x00 no text", b"{ no Avro \xff", [trace, trace]),
-        "trailing_bytes": (b"good", good + b"\x00", [delivered]),
-        "unknown_schema": (b"good", b"\xc3\x01" + b"\x07" * 8 + good[10:], [delivered]),
-        "wrong_key": (None, good, [delivered, trace]),
-        "bad_delivery_header": (b"good", good, [("cxstream-delivered-at", b"yesterday")]),
-        "naive_time": (b"good", a_naive_correction("good"), [delivered, trace]),
-        "future": (b"ahead", future, [delivered]),
-        "invalid": (b"good", good.replace(b"break_fix", b"breakfast"), [delivered]),
-    }
+    poison = poison_of(job.codec, now_ms)
     assert set(poison) == set(REASONS)
     poisoned = [Message(topic, *record, partition=1) for record in poison.values()]
     settings = {**job.settings(tmp_path), "CXSTREAM_LIMITS_MAX_MESSAGE_BYTES": "1024"}

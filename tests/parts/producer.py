@@ -38,9 +38,12 @@ class Message(NamedTuple):
 class Job:
     """One consumer group with topics of its own, so that tests share a broker and nothing else. Its methods block."""
 
-    def __init__(self, bootstrap: str, name: str, *, partitions: int = 4, trusted: bool = True) -> None:
+    def __init__(
+        self, bootstrap: str, name: str, *, partitions: int = 4, trusted: bool = True, copies: int = 1
+    ) -> None:
         """Choose names nobody else has; `trusted` topics say in a header when an event was delivered."""
         self.bootstrap = bootstrap
+        self.copies = copies
         self.group = f"{name}-{uuid.uuid4().hex[:8]}"
         self.partitions = partitions
         self.topics = {kind: f"{self.group}.{kind}" for kind in TOPICS}
@@ -55,7 +58,7 @@ class Job:
             sources=self.topics,
             trusted=self.trusted,
             partitions=self.partitions,
-            replication_factor=1,
+            replication_factor=self.copies,
         )
 
     def settings(self, folder: Path) -> dict[str, str]:
@@ -66,7 +69,7 @@ class Job:
             **{f"CXSTREAM_KAFKA_TOPICS_{kind.upper()}": name for kind, name in self.topics.items()},
             "CXSTREAM_KAFKA_TRUSTED_TOPICS": ",".join(self.trusted),
             "CXSTREAM_KAFKA_PARTITIONS": str(self.partitions),
-            "CXSTREAM_KAFKA_REPLICATION_FACTOR": "1",
+            "CXSTREAM_KAFKA_REPLICATION_FACTOR": str(self.copies),
             "CXSTREAM_KAFKA_SESSION_TIMEOUT_SECONDS": "6",
             "CXSTREAM_KAFKA_HEARTBEAT_SECONDS": "1",
             "CXSTREAM_DATA_FOLDER": str(folder),

@@ -63,9 +63,10 @@ class WorkerProcess:
     A context manager that starts it and waits until it is ready, and at the end kills it if it still runs.
     """
 
-    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
-        """Prepare; what the worker prints is appended to `log`."""
+    def __init__(self, settings: Mapping[str, str], log: Path, *, python: Path | None = None) -> None:
+        """Prepare; what the worker prints is appended to `log`. `python` runs what it has installed, not this tree."""
         self.settings = dict(settings)
+        self._python = python
         self.log = log
         self.port = free_port()
         self._process: ServerProcess | None = None
@@ -87,8 +88,9 @@ class WorkerProcess:
         variables = {**self.settings, f"{PREFIX}HTTP_PORT": str(self.port)}
         inherited = [name for name in os.environ if name.startswith(PREFIX) and name not in variables]
         without = [argument for name in inherited for argument in ("-u", name)]
-        command = ["env", *without, sys.executable, *COMMAND]
-        self._process = ServerProcess(command, self.log, {**variables, "PYTHONPATH": str(SOURCES)})
+        command = ["env", *without, self._python or sys.executable, *COMMAND]
+        path = str(SOURCES) if self._python is None else ""
+        self._process = ServerProcess(command, self.log, {**variables, "PYTHONPATH": path})
         return self
 
     def start(self, probe: Probe = "/readyz") -> Self:

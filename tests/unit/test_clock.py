@@ -80,22 +80,30 @@ def test_the_clock_alone_makes_a_miss() -> None:
     assert wakes_ms(casebook.cases["C1"]) == ms("122h15m1ms")
 
 
-@pytest.mark.parametrize("silent", [frozenset({"dispatch"}), frozenset({"dispatch", "ticket"})])
-def test_the_silence_of_a_dead_topic_proves_nothing(silent: frozenset[str]) -> None:
+@pytest.mark.parametrize("silent", [{"dispatch": 0}, {"dispatch": ms("50h"), "ticket": 0}])
+def test_the_silence_of_a_dead_topic_proves_nothing(silent: dict[str, int]) -> None:
     """While the topic that would have told is dead, a miss by silence is pending, until it seals (rule 6)."""
     casebook = booked(PROMISE)
     casebook.assess(Clock(ms("60h"), ms("60h"), silent))
     assert on_time(casebook.cases["C1"]) == "pending source_silent"
-    casebook.assess(Clock(ms("61h"), ms("61h"), frozenset({"ticket", "parts"})))
+    casebook.assess(Clock(ms("61h"), ms("61h"), {"ticket": 0, "parts": 0}))
     assert on_time(casebook.cases["C1"]) == "miss no_show"
     casebook.assess(Clock(ms("200h"), ms("200h"), silent))
     assert on_time(casebook.cases["C1"]) == "miss no_show"
 
 
+def test_what_was_silent_before_the_topic_died_was_a_silence() -> None:
+    """A no-show from when the topic still spoke stays one, however long the topic has been dead since (rule 6)."""
+    casebook = booked(PROMISE)
+    for last_ms, expected in ((ms("50h15m") - 1, "pending source_silent"), (ms("50h15m"), "miss no_show")):
+        casebook.assess(Clock(ms("60h"), ms("60h"), {"dispatch": last_ms}))
+        assert on_time(casebook.cases["C1"]) == expected
+
+
 def test_a_miss_that_an_event_proves_stands_in_any_silence() -> None:
     """What an event says is no silence: a late arrival is a miss though the topic is dead now (rule 6)."""
     casebook = booked([*PROMISE, arrived("51h")])
-    casebook.assess(Clock(ms("60h"), ms("60h"), frozenset({"dispatch"})))
+    casebook.assess(Clock(ms("60h"), ms("60h"), {"dispatch": 0}))
     assert on_time(casebook.cases["C1"]) == "miss late"
 
 

@@ -401,5 +401,5 @@ def test_silence_of_a_dead_source_is_no_evidence() -> None:
     for events, expected in (([], "pending source_silent"), ([changed("5h")], CHANGED)):
         known = [opened(), made(), *events]
         casebook = booked(known, catalogue={"commitment_kept": CATALOGUE["commitment_kept"]})
-        casebook.assess(Clock(ms("60h"), ms("60h"), frozenset({"ticket"})))
+        casebook.assess(Clock(ms("60h"), ms("60h"), {"ticket": 0}))
         assert [f"{one.verdict} {one.reason}" for one in casebook.cases["C1"].verdicts] == [expected]

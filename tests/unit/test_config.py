@@ -32,6 +32,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "data_folder": ("/data", "/data"),
     "linger_seconds": ("30.5", 30.5),
     "drain_seconds": ("5", 5),
+    "erasure_key": ("a-salt-of-ours", "a-salt-of-ours"),
     "objectives": ("first_time_fix=0.75, stayed_fixed=0.9", {"first_time_fix": 0.75, "stayed_fixed": 0.9}),
     "kafka.bootstrap": ("a:1,[::1]:2", "a:1,[::1]:2"),
     "kafka.group": ("cx-2", "cx-2"),
@@ -52,6 +53,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "kafka.session_timeout_seconds": ("30", 30),
     "kafka.heartbeat_seconds": ("2.5", 2.5),
     "kafka.commit_interval_seconds": ("0.5", 0.5),
+    "kafka.source_silent_after": ("ticket=2h,parts=0s", {"ticket": "2h", "parts": "0s"}),
     "kafka.clock_margin_seconds": ("2.5", 2.5),
     "kafka.instance_id": ("cxstream-0", "cxstream-0"),
     "kafka.standby_replicas": ("1", 1),
@@ -94,6 +96,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "policy.placeholder_assets": ("?,tbd", ["?", "tbd"]),
     "policy.merge_hops": ("3", 3),
     "policy.crowded_asset_cases": ("20", 20),
+    "policy.remembered": ("90d", "90d"),
 }
 
 
@@ -151,8 +154,12 @@ def test_defaults_are_values_their_type_can_read(tmp_path: Path) -> None:
 
 
 def test_every_constant_of_the_policy_is_a_setting() -> None:
-    """The policy group has all fields of the domain's Policy; the limit of facts is among the limits."""
-    assert [*Judging.model_fields, "facts_per_case"] == [name.removesuffix("_ms") for name in Policy.__struct_fields__]
+    """The policy group has all fields of the domain's Policy but two: a limit, and the longest of the windows."""
+    elsewhere = {"facts_per_case", "longest_window"}
+    assert {*Judging.model_fields, *elsewhere} == {name.removesuffix("_ms") for name in Policy.__struct_fields__}
+    assert load(None, {"CXSTREAM_LEDGER_WINDOWS": "7d,1h", "CXSTREAM_LEDGER_LEVELS": "job=all"}).policy() == Policy(
+        longest_window_ms=7 * 24 * HOUR_MS
+    )
     assert tuple(LabelValues.model_fields) == Segment.__struct_fields__
     assert tuple(Topics.model_fields) == vocabulary.TOPICS
     assert all(setting.about for setting in SETTINGS)
@@ -174,7 +181,8 @@ def test_variables_and_file_say_the_same(tmp_path: Path) -> None:
 def test_what_is_described_reads_back(tmp_path: Path) -> None:
     """The description is TOML that gives the same settings, but for the secrets."""
     login = {"CXSTREAM_KAFKA_SECURITY_PROTOCOL": "ssl", "CXSTREAM_SCHEMA_REGISTRY_USERNAME": None}
-    environ = {name: text for name, text in all_in_environ().items() if "PASSWORD" not in name}
+    secret = ("PASSWORD", "ERASURE")
+    environ = {name: text for name, text in all_in_environ().items() if not any(part in name for part in secret)}
     environ = {name: text for name, text in {**environ, **login}.items() if text and "USERNAME" not in name}
     settings = load(None, environ)
     text = describe(settings)

@@ -441,7 +441,8 @@ def test_counters_are_there_before_anything_happens() -> None:
     changes = of(found, "cxstream_vital_sign_verdict_changes_total")
     assert len(changes) == len(CATALOGUE) * (1 + len(VERDICTS)) * len(VERDICTS)
     assert of(found, "cxstream_vital_sign_verdict_changes_total", **{"from": NO_VERDICT, "to": "miss"})
-    assert len(of(found, "cxstream_events_rejected_total")) == 3 * 2
+    assert len(of(found, "cxstream_events_rejected_total")) == 3 * 3
+    assert len(of(found, "cxstream_dead_letters_total")) == 3 * 3
     assert len(of(found, "cxstream_late_events_total")) == 3 * len(DISPOSITIONS)
     assert set(found.values()) == {0}
 

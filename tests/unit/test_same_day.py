@@ -292,5 +292,5 @@ def test_silence_of_a_dead_source_is_no_evidence() -> None:
     """While visits are not reported a day without a fix proves nothing; a fix on the next day does (rules 6, 18)."""
     for events, expected in (([], "pending source_silent"), ([resolved("17h")], LATER)):
         casebook = booked([opened(), *events], catalogue={"same_day": CATALOGUE["same_day"]})
-        casebook.assess(Clock(ms("20h"), ms("20h"), frozenset({"dispatch"})))
+        casebook.assess(Clock(ms("20h"), ms("20h"), {"dispatch": 0}))
         assert [f"{one.verdict} {one.reason}" for one in casebook.cases["C1"].verdicts] == [expected]

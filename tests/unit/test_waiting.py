@@ -310,5 +310,5 @@ def test_silence_of_a_dead_source_is_no_evidence(sign: str, due: str) -> None:
     """While tickets are not reported no answer proves nothing; an answer that came too late does (rule 6)."""
     for events, expected in (([], "pending source_silent"), ([answered(sign, plus(due, 1))], LATE)):
         casebook = booked([opened(), *events], catalogue={sign: CATALOGUE[sign]})
-        casebook.assess(Clock(ms("30h"), ms("30h"), frozenset({"ticket"})))
+        casebook.assess(Clock(ms("30h"), ms("30h"), {"ticket": 0}))
         assert [f"{one.verdict} {one.reason}" for one in casebook.cases["C1"].verdicts] == [expected]

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from cxstream.config import types as t
 from cxstream.domain import vocabulary
 from cxstream.domain.cases import Segment
+from cxstream.domain.instant import DAY_MS, HOUR_MS
 from cxstream.domain.policy import Policy
 from cxstream.engine.ledger import Level, Windows
 from cxstream.vital_signs import CATALOGUE
@@ -83,6 +84,9 @@ class Kafka(Group):
     """Time between signs of life; at most a third of the session timeout."""
     commit_interval_seconds: t.Seconds = Field(1.0, ge=0.05, le=60)
     """Time between commits of source offsets."""
+    source_silent_after: t.Table[t.Kind, t.Delay] = {"ticket": HOUR_MS, "dispatch": HOUR_MS, "parts": DAY_MS}
+    """A source topic that brought nothing for so long is taken for dead: that nothing was heard proves no miss. A topic
+    that is not named, or has 0s, is never."""
     clock_margin_seconds: t.Seconds = Field(5.0, ge=0, le=3600)
     """By how much the clocks of brokers and workers may differ: a verdict is final so much later."""
     instance_id: t.Name | None = None
@@ -199,6 +203,8 @@ class Judging(Group):
     """Merges are followed this many hops."""
     crowded_asset_cases: t.Whole = Field(_DEFAULT.crowded_asset_cases, ge=1, le=100_000)
     """With more openings on one asset, its repeats are not knowable."""
+    remembered: t.Span = _DEFAULT.remembered_ms
+    """How long a case whose facts were forgotten is still known to be final."""
 
 
 class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False):
@@ -210,6 +216,8 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
     """How long the last figures of a lost partition are still shown, with their generation."""
     drain_seconds: t.Seconds = Field(20.0, ge=0, le=600)
     """How long a rebalance or a stop waits for what is in flight, at most."""
+    erasure_key: t.Secret | None = None
+    """Key of the hash under which an erased case is remembered; without one, who knows a case id can find it."""
     objectives: t.Table[t.SignName, t.Ratio] = {}
     """Objectives of vital signs; one that is not named keeps the objective of the catalogue."""
     kafka: Kafka = Kafka()
@@ -250,9 +258,10 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
 
     def policy(self) -> Policy:
         """Return the policy verdicts are judged by."""
-        fields = (name for name in Policy.__struct_fields__ if name != "facts_per_case")
+        fields = (name for name in Policy.__struct_fields__ if name not in ("facts_per_case", "longest_window_ms"))
         constants: dict[str, Any] = {name: getattr(self.judged_by, name.removesuffix("_ms")) for name in fields}
-        return Policy(facts_per_case=self.limits.max_facts_per_case, **constants)
+        longest_ms = max(map(t.duration_ms, self.ledger.windows))
+        return Policy(facts_per_case=self.limits.max_facts_per_case, longest_window_ms=longest_ms, **constants)
 
     def objective_ratios(self) -> dict[str, float]:
         """Return the objective of every vital sign of the catalogue."""

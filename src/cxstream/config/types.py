@@ -131,6 +131,9 @@ Priority = Annotated[
     Says("P1, P2 or P3"),
 ]
 ByPriority = Table[Priority, Span]
+Kind = Annotated[
+    str, StringConstraints(pattern=f"^({'|'.join(vocabulary.TOPICS)})$"), Says(", ".join(vocabulary.TOPICS))
+]
 
 Secret = Annotated[pydantic.SecretStr, Len(1), AfterValidator(_encodable), Says("text that is not empty")]
 User = Annotated[str, _PRINTABLE, Says("a user name")]

@@ -53,14 +53,16 @@ class Case(msgspec.Struct, array_like=True):
     deadline_ms: int = NEVER_MS
     """The first instant at which the clock alone may change a verdict."""
     settles_ms: int = NEVER_MS
-    """The first instant up to which the group must have come for a further verdict to be final."""
+    """The instant up to which the group must have come for a verdict to be final, or for something to be forgotten."""
+    is_forgotten: bool = False
+    """Its facts were dropped when all its units were final and in no window any more; no case sign is judged again."""
 
     def advance(self, fact: Fact, origin: str | None = None) -> tuple[Case, Reception]:
         """Return the case with a fact taken in, and how: the very same Case if it changes nothing (rules 1, 2 and 10).
 
         `origin` is the case the fact belongs to, if not this one.
         """
-        if self.closed is not None:
+        if self.closed is not None or (self.is_forgotten and origin is not None):
             return self, "refused"
         known = self.facts if origin is None else self.relayed.get(origin, [])
         kept, reception = with_fact(known, fact)

@@ -52,6 +52,13 @@ def commitment(evidence: Evidence, commitment_id: str) -> Commitment | None:
     return Commitment(made, due_ms, "open", None, late)
 
 
+def topics_of(made: Fact) -> tuple[str, ...]:
+    """Return the topics that evidence for a commitment may come from, by its kind."""
+    kind = str(made.text("kind"))
+    own = ("dispatch",) if kind == "restore" else tuple(topic for topic, _type in _KEPT_BY.get(kind, ()))
+    return tuple(dict.fromkeys(("ticket", *own)))
+
+
 def _is(fact: Fact, commitment_id: str) -> bool:
     return fact.fields.get("commitment_id") == commitment_id
 

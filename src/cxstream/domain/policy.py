@@ -48,6 +48,16 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     facts_per_case: int = 2000
     """A case with more facts than this is excluded as a whole, so that no order decides which are kept."""
 
+    longest_window_ms: int = 30 * DAY_MS
+    """The longest window units are counted over: a unit whose anchor is older is in no figure any more."""
+    remembered_ms: int = 365 * DAY_MS
+    """How long a case whose facts were forgotten is still known to be final."""
+
+    @property
+    def memory_ms(self) -> int:
+        """R + H + the longest window: a fact that reaches us older than that creates no case."""
+        return self.repeat_window_ms + self.late_horizon_ms + self.longest_window_ms
+
     def asset(self, asset_id: str | None) -> str | None:
         """Return the asset, None where it is missing or a configured placeholder (rule 8)."""
         return None if not asset_id or asset_id in self.placeholder_assets else asset_id

@@ -23,8 +23,8 @@ class Judgement(NamedTuple):
     """Event ids the outcome rests on, in event-time order."""
     wakes_ms: int = NEVER_MS
     """The first instant at which the clock alone may change the outcome."""
-    silent_topic: str | None = None
-    """The topic whose silence is the evidence of a miss (rule 6); None where an event proves it."""
+    silent_topics: tuple[str, ...] = ()
+    """The topics whose silence up to the anchor is the evidence of a miss (rule 6); none where an event proves it."""
 
 
 class Verdict(msgspec.Struct, frozen=True, array_like=True):

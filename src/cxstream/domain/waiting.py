@@ -24,5 +24,5 @@ def answered_in_time(evidence: Evidence, answers: Sequence[Fact], target_ms: int
     if answer is not None and clock_ms > due_ms:
         return Judgement("miss", "late", answer.at_ms, (opened.event_id, answer.event_id))
     if clock_ms > due_ms:
-        return Judgement("miss", "no_answer", due_ms, (opened.event_id,), silent_topic="ticket")
+        return Judgement("miss", "no_answer", due_ms, (opened.event_id,), silent_topics=("ticket",))
     return Judgement("pending", "awaited", None, (opened.event_id,), due_ms + 1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ from cxstream.domain.scope import out_of_scope
 from cxstream.domain.units import Unit
 from cxstream.domain.verdict import Judgement, Verdict, VerdictName
 from cxstream.domain.vital_sign import VitalSign
+from cxstream.domain.windows import BUCKET_MS
 
 Catalogue = Mapping[str, VitalSign]
 
@@ -30,8 +32,8 @@ class Clock(NamedTuple):
     """Verdicts are judged at this reading."""
     settled_ms: int
     """Every fact delivered up to here has reached every case it concerns: a seal before it is final. Not after now."""
-    silent_topics: frozenset[str] = frozenset()
-    """Source topics that are dead as a whole: their silence proves nothing (rule 6)."""
+    silent_since_ms: Mapping[str, int] = MappingProxyType({})
+    """Source topics that are dead as a whole, with the last delivery of each: silence since then proves nothing."""
 
     @classmethod
     def at(cls, now_ms: int) -> Clock:
@@ -56,16 +58,18 @@ class Assessment(NamedTuple):
     changes: list[Change]
     late_event_ids: frozenset[str]
     """The case's own facts that count for none of its units: late after seal (rule 3)."""
+    is_over: bool = False
+    """Nothing of the record is needed any more."""
 
 
 def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> Assessment:
-    """Judge all units of a case at a clock reading.
+    """Judge all units of a case at a clock reading, and forget it when it is in no figure any more.
 
     A pure function of its arguments: in whatever order the facts were taken in, the verdicts are the same. What was
     published as sealed stays as it is, whatever comes (rule 4). A case that is closed to facts is judged no more.
     """
     if case.closed is not None or not case.facts:
-        return Assessment(case, [], frozenset())
+        return _forget(case, [], frozenset(), policy, clock)
     published = {(verdict.sign, verdict.unit): verdict for verdict in case.verdicts}
     verdicts, changes, deadline_ms, settles_ms = [], [], NEVER_MS, NEVER_MS
     units = _Units(case, policy)
@@ -84,9 +88,11 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
             if old is None or new.sequence != old.sequence:
                 changes.append(Change(old, new, judgement.evidence))
         verdicts += sorted([*final.values(), *judged], key=_unit_of) if final else judged
-    segment = _segment(units.own_evidence())
-    found = (verdicts, segment, deadline_ms, settles_ms)
-    if found != (case.verdicts, case.segment, case.deadline_ms, case.settles_ms):
+    segment = case.segment if case.is_forgotten else _segment(units.own_evidence())
+    found = (verdicts, segment, deadline_ms)
+    if settles_ms == NEVER_MS:
+        settles_ms = _in_no_window_ms(verdicts, policy) if verdicts or case.is_forgotten else NEVER_MS
+    if found != (case.verdicts, case.segment, case.deadline_ms) or settles_ms != case.settles_ms:
         case = msgspec.structs.replace(
             case,
             verdicts=verdicts,
@@ -95,7 +101,45 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
             settles_ms=settles_ms,
             judged_ms=max(case.judged_ms, clock.now_ms),
         )
+    if settles_ms != NEVER_MS and all(verdict.sealed for verdict in verdicts):
+        return _forget(case, changes, units.late_event_ids(), policy, clock)
     return Assessment(case, changes, units.late_event_ids())
+
+
+def _forget(
+    case: Case, changes: list[Change], late_event_ids: frozenset[str], policy: Policy, clock: Clock
+) -> Assessment:
+    """Drop the facts and verdicts of a case all of whose units are final and in no window, later the rest of it.
+
+    What is left says for a long time that its case signs are final, or that it was closed, so that late facts are not
+    judged as if they were all there is.
+    """
+    if case.settles_ms == NEVER_MS:
+        heard_ms = max((fact.delivered_ms for facts in case.relayed.values() for fact in facts), default=0)
+        heard_ms = max(heard_ms, case.crowded_since_ms or 0, case.judged_ms)
+        gone_ms = _in_no_window_ms(case.verdicts, policy) if case.verdicts else heard_ms + policy.memory_ms
+        case = msgspec.structs.replace(case, settles_ms=gone_ms)
+    if case.settles_ms > clock.settled_ms:
+        return Assessment(case, changes, late_event_ids)
+    if not case.facts and not case.verdicts:
+        return Assessment(case, changes, late_event_ids, is_over=True)
+    residue = Case(
+        case.case_id,
+        closed=case.closed,
+        segment=case.segment,
+        judged_ms=max(case.judged_ms, clock.now_ms),
+        settles_ms=clock.settled_ms + policy.remembered_ms,
+        is_forgotten=True,
+    )
+    return Assessment(residue, changes, late_event_ids)
+
+
+def _in_no_window_ms(verdicts: Sequence[Verdict], policy: Policy) -> int:
+    """Return when the last of these units has left the longest window, and is final."""
+    return max(
+        (max(verdict.anchor_ms + policy.longest_window_ms + BUCKET_MS, verdict.seal_ms + 1) for verdict in verdicts),
+        default=0,
+    )
 
 
 def receive(
@@ -138,6 +182,12 @@ def _unit_of(verdict: Verdict) -> str:
     return verdict.unit
 
 
+def anonymous(case: Case, name: str) -> Case:
+    """Return the residue of an erased case under another name: what it contributes, and no id of its own (rule 10)."""
+    verdicts = [msgspec.structs.replace(verdict, unit=str(number)) for number, verdict in enumerate(case.verdicts)]
+    return msgspec.structs.replace(case, case_id=name, verdicts=verdicts)
+
+
 class _Units:
     """The units of one case, each folded on the facts that may count for it."""
 
@@ -165,7 +215,7 @@ class _Units:
         `final` are the ids of those that are judged no more.
         """
         if unit.kind == "case":
-            if self._case.case_id not in final:
+            if self._case.case_id not in final and not self._case.is_forgotten:
                 yield self._case.case_id, self._fold(unit, self._case.case_id)
             return
         everything = self.own_evidence()
@@ -205,13 +255,20 @@ def _judge(
         except Exception:  # noqa: BLE001 - a judge that fails costs its own verdict, never the partition
             judgement = Judgement("excluded", "error")
     outcome, reason = judgement.outcome, judgement.reason
-    if judgement.silent_topic in clock.silent_topics and not sealed:
-        outcome, reason = "pending", "source_silent"
+    if not sealed and _is_unheard(judgement, clock):
+        judgement = Judgement("pending", "source_silent", None, judgement.evidence)
+        outcome, reason = judgement.outcome, judgement.reason
     if outcome == "pending" and sealed:
         outcome, reason = "excluded", f"unknown_at_seal:{reason}"
     name: VerdictName = outcome if outcome != "hit" else "final_hit" if sealed else "provisional_hit"
     anchor_ms = _beginning_ms(case, folded.evidence) if judgement.anchor_ms is None else judgement.anchor_ms
     return judgement, Verdict(sign.name, unit_id, name, reason, anchor_ms, folded.seal_ms, sealed)
+
+
+def _is_unheard(judgement: Judgement, clock: Clock) -> bool:
+    """Whether a miss is proven by the silence of a topic that was dead by then (rule 6)."""
+    by_ms = judgement.anchor_ms or 0
+    return any(by_ms > clock.silent_since_ms.get(topic, NEVER_MS) for topic in judgement.silent_topics)
 
 
 def _beginning_ms(case: Case, evidence: Evidence) -> int:

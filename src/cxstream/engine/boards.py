@@ -40,6 +40,8 @@ class Board(msgspec.Struct, array_like=True):
             return self
         facts = {**self.facts, origin: kept}
         crowded_since_ms = _crowded_since_ms(facts, policy)
+        if self.crowded_since_ms is not None:
+            crowded_since_ms = min(self.crowded_since_ms, crowded_since_ms or self.crowded_since_ms)
         if crowded_since_ms is not None:
             facts = _delivered_until(facts, crowded_since_ms)
         return Board(self.asset_id, facts, crowded_since_ms)
@@ -51,6 +53,20 @@ class Board(msgspec.Struct, array_like=True):
             for fact in facts:
                 united = united.advance(origin, fact, policy)
         return united
+
+    def since(self, before_ms: int) -> Board | None:
+        """Return the board without the cases of which it heard nothing since an instant; None if nothing is left.
+
+        A crowded board stays crowded.
+        """
+        kept = {
+            origin: facts
+            for origin, facts in self.facts.items()
+            if any(max(fact.at_ms, fact.delivered_ms) >= before_ms for fact in facts)
+        }
+        if len(kept) == len(self.facts):
+            return self
+        return Board(self.asset_id, kept, self.crowded_since_ms) if kept or self.crowded_since_ms is not None else None
 
 
 def for_boards(case: Case, policy: Policy) -> Postings:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+import msgspec
+
 from cxstream.domain.cases import Case, Reception
 from cxstream.domain.facts import Fact
+from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
 from cxstream.engine.assess import Assessment, Catalogue, Clock, assess, receive
 from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
@@ -39,13 +42,13 @@ _Pending = deque[_ToBoard | _ToCase | _Crowded]
 
 
 class Casebook:
-    """Takes facts of any cases in any order and judges them at any clock reading."""
+    """Takes facts of any cases in any order and judges them at any clock reading; it forgets nothing."""
 
     def __init__(self, catalogue: Catalogue, policy: Policy) -> None:
         self.cases: dict[str, Case] = {}
         self.boards: dict[str, Board] = {}
         self._catalogue = catalogue
-        self._policy = policy
+        self._policy = msgspec.structs.replace(policy, longest_window_ms=NEVER_MS)
 
     def take(self, case_id: str, fact: Fact) -> Reception:
         """Take in one fact and everything that other cases learn by it; return how its case took it."""

@@ -17,6 +17,10 @@ class Deadlines:
     def __len__(self) -> int:
         return len(self._at_ms)
 
+    def keys(self) -> list[bytes]:
+        """Return the keys that have a deadline."""
+        return list(self._at_ms)
+
     def set(self, key: bytes, deadline_ms: int) -> None:
         """Set the deadline of a case, in place of the one it had; NEVER_MS takes it away."""
         if deadline_ms >= NEVER_MS:

@@ -100,8 +100,7 @@ class Activity:
         topics: Iterable[str] = TOPICS,
         signs: Iterable[str] = tuple(CATALOGUE),
     ) -> None:
-        topics, reasons = tuple(topics), tuple(reasons)
-        letters = tuple(dict.fromkeys((*reasons, "too_old_for_unknown_case")))
+        topics, reasons = tuple(topics), tuple(dict.fromkeys((*reasons, "too_old_for_unknown_case")))
         self._verdict_changes = _Counter(
             families.VERDICT_CHANGES, group, tuple(signs), (NO_VERDICT, *VERDICTS), VERDICTS
         )
@@ -112,7 +111,7 @@ class Activity:
         self._conflicts = _Counter(families.CONFLICTING_EVENTS, group, topics)
         self._late = _Counter(families.LATE_EVENTS, group, topics, DISPOSITIONS)
         self._unknown_types = _Counter(families.UNKNOWN_TYPE_EVENTS, group, topics)
-        self._dead_letters = _Counter(families.DEAD_LETTERS, group, topics, letters)
+        self._dead_letters = _Counter(families.DEAD_LETTERS, group, topics, reasons)
         self._foreign_writes = _Counter(families.FOREIGN_WRITES, group, TABLES)
         self._processing = _Histogram(families.EVENT_PROCESSING, group, topics)
         self._to_gauge = _Histogram(families.EVENT_TO_GAUGE, group, topics)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from cxstream.domain.cases import Case, Reception
 from cxstream.domain.facts import Fact, RejectedError
+from cxstream.domain.instant import DAY_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.vocabulary import fields_of
-from cxstream.engine.assess import Assessment, Catalogue, Change, Clock, assess, close, receive
+from cxstream.engine.assess import Assessment, Catalogue, Change, Clock, anonymous, assess, close, receive
 from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
 from cxstream.kafka.changelog_table import Outgoing
 from cxstream.kafka.codec import Codec
@@ -25,6 +27,8 @@ from cxstream.kafka.schemas import RegistryUnavailableError, SchemaIds, UnknownS
 
 REGISTRY_ATTEMPTS = 20
 REGISTRY_PAUSE_SECONDS = 1.0
+SWEEP_BOARDS = 5
+"""Boards looked at in one go: ten a second are nearly a million in a day."""
 
 
 class Activity(Protocol):
@@ -100,7 +104,7 @@ class _FreshFact:
 class _CaseInHand:
     """One case of a batch: as it was read, as it is now, and what the batch did to it."""
 
-    __slots__ = ("case", "fresh", "key", "old")
+    __slots__ = ("case", "fresh", "is_over", "key", "old")
 
     def __init__(self, key: bytes, old: Case | None) -> None:
         self.key = key
@@ -108,6 +112,23 @@ class _CaseInHand:
         self.case = old if old is not None else Case(key.decode())
         self.fresh: list[_FreshFact] = []
         """The case's own facts that were new in this batch, those of unknown types left out."""
+        self.is_over = False
+        """Nothing of the record is needed any more."""
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing is known of the case, and nothing is to be written."""
+        case = self.case
+        return self.old is None and not (case.facts or case.relayed or case.closed or case.crowded_since_ms is not None)
+
+
+class _Written(NamedTuple):
+    """One record of the table of cases: its bytes (None deletes it), and the case before and after."""
+
+    key: bytes
+    data: bytes | None
+    old: Case | None
+    new: Case | None
 
 
 class _BoardInHand:
@@ -160,6 +181,8 @@ class CaseAgent:
     """Cases judged again by the clock in one go, at most."""
     max_record_bytes: int
     """A larger case record leaves its residue (overflow)."""
+    residue_key: Callable[[bytes], bytes]
+    """Returns the key an erased case is remembered under, from which its own cannot be told."""
 
     async def process(self, batch: PartitionBatch) -> None:
         """Process one batch and acknowledge it, after everything it caused is acknowledged by the broker."""
@@ -181,7 +204,7 @@ class CaseAgent:
                 in_hand = self._due(partition, clock, {})
                 if in_hand:
                     await self._publish(partition, in_hand, clock)
-            more = len(in_hand) >= self.due_limit
+            more = len(in_hand) >= self.due_limit or bool(partition.recheck)
 
     async def unite(self, partition: Partition, table: Table, records: Iterable[Record]) -> None:
         """Unite what another worker wrote into the changelog, late, with what is known here, and write it once more.
@@ -202,8 +225,25 @@ class CaseAgent:
             taken = self._case(partition.number, record.key, in_hand)
             if record.value is not None:
                 taken.case = taken.case.unite(read_case(record.value))
-        known_here = {key: taken for key, taken in in_hand.items() if taken.case.facts or taken.old is not None}
-        await self._publish(partition, known_here, self.clock(partition))
+        await self._publish(partition, in_hand, self.clock(partition))
+
+    async def sweep(self, partition: Partition, settled_ms: int) -> None:
+        """Look at some boards for cases that are long over, and take them off: all boards have their turn."""
+        before_ms = settled_ms - max(2 * self.policy.memory_ms, self.policy.remembered_ms)
+        async with partition.lock:
+            self.partition(partition.number)
+            keys = list(islice(partition.sweeping, SWEEP_BOARDS))
+            if not keys:
+                partition.sweeping = iter([key for key, _data in self.boards.items_of(partition.number)])
+            trimmed: list[tuple[bytes, bytes | None]] = []
+            for key in keys:
+                data = self.boards.get(partition.number, key)
+                board = None if data is None else read_board(data)
+                kept = None if board is None else board.since(before_ms)
+                if kept is not board:
+                    trimmed.append((key, None if kept is None else write(kept)))
+            if trimmed:
+                await self.boards.put_many(partition.number, trimmed)
 
     # --- cases
 
@@ -242,6 +282,7 @@ class CaseAgent:
         try:
             case_id, fact = await self._decode(source, batch.tp.topic, record)
             taken = self._case(number, case_id.encode(), in_hand, check_key=True)
+            self._check_age(taken.case, fact)
         except RejectedError as error:
             intake.rejected.append((record, error))
             return
@@ -316,22 +357,39 @@ class CaseAgent:
         taken = in_hand.get(key)
         if taken is None:
             data = self.cases.get(number, key)
-            if data is None and check_key and self.partition_of(key) != number:
-                raise RejectedError(
-                    "wrong_partition", "key", "partitioned by murmur2 of the case id, as Java producers do"
-                )
-            taken = in_hand[key] = _CaseInHand(key, None if data is None else read_case(data))
+            kept_under = key
+            if data is None:
+                kept_under = self.residue_key(key)
+                data = self.cases.get(number, kept_under)
+            if data is None:
+                kept_under = key
+                if check_key and self.partition_of(key) != number:
+                    raise RejectedError(
+                        "wrong_partition", "key", "partitioned by murmur2 of the case id, as Java producers do"
+                    )
+            taken = in_hand[key] = _CaseInHand(kept_under, None if data is None else read_case(data))
         return taken
+
+    def _check_age(self, case: Case, fact: Fact) -> None:
+        """Refuse a fact that would be all that is known of a case whose others may have been forgotten."""
+        if not case.facts and case.closed is None and fact.delivered_ms - fact.at_ms > self.policy.memory_ms:
+            days = self.policy.memory_ms // DAY_MS
+            raise RejectedError(
+                "too_old_for_unknown_case", "at", f"at most {days} days before delivery, of a case not known here"
+            )
 
     def _due(
         self, partition: Partition, clock: Clock, in_hand: Mapping[bytes, _CaseInHand]
     ) -> dict[bytes, _CaseInHand]:
         due: dict[bytes, _CaseInHand] = {}
+        taken = {taken.key for taken in in_hand.values()}
+        recheck = [partition.recheck.popleft() for _ in range(min(self.due_limit, len(partition.recheck)))]
         for key in (
             *partition.deadlines.due(clock.now_ms, self.due_limit),
             *partition.settling.due(clock.settled_ms, self.due_limit),
+            *recheck,
         ):
-            if key not in in_hand:
+            if key not in taken and self.cases.get(partition.number, key) is not None:
                 self._case(partition.number, key, due)
         return due
 
@@ -357,6 +415,7 @@ class CaseAgent:
                 relays += _outgoing(to_survivors)
             assessment = assess(taken.case, self.catalogue, self.policy, clock)
             taken.case = assessment.case
+            taken.is_over = assessment.is_over
             changes += assessment.changes
             self._count_late(taken, assessment)
         await asyncio.gather(
@@ -364,24 +423,37 @@ class CaseAgent:
             *([self.produce(self.topics.assets, None, assets)] if assets else []),
             *([self.produce(self.topics.relays, None, relays)] if relays else []),
         )
-        if in_hand:
-            await self.cases.put_many(
-                partition.number, [(taken.key, self._record(taken)) for taken in in_hand.values()]
-            )
-        for taken in in_hand.values():
-            partition.update(taken.key, taken.old, taken.case)
+        written = [written for taken in in_hand.values() for written in self._written(taken)]
+        if written:
+            await self.cases.put_many(partition.number, [(record.key, record.data) for record in written])
+        for record in written:
+            partition.update(record.key, record.old, record.new)
         for change in changes:
             self.activity.verdict_changed(
                 change.new.sign, change.old.verdict if change.old else None, change.new.verdict
             )
 
-    def _record(self, taken: _CaseInHand) -> bytes:
-        """Return the record of a case; one too large for the changelog leaves its residue (overflow)."""
-        record = write(taken.case)
-        if len(record) > self.max_record_bytes:
-            taken.case = close(taken.case, "overflow", taken.case.judged_ms)
-            record = write(taken.case)
-        return record
+    def _written(self, taken: _CaseInHand) -> Iterator[_Written]:
+        """Yield the records to write of a case: none of one that is not known, two of one that is erased now.
+
+        One too large for the changelog leaves its residue (overflow).
+        """
+        key, old, new = taken.key, taken.old, taken.case
+        if taken.is_unknown:
+            return
+        if taken.is_over:
+            yield _Written(key, None, old, None)
+        elif new.closed == "erased" and (old is None or old.closed is None):
+            residue_key = self.residue_key(key)
+            residue = anonymous(new, residue_key.decode())
+            yield _Written(key, None, old, None)
+            yield _Written(residue_key, write(residue), None, residue)
+        else:
+            data = write(new)
+            if len(data) > self.max_record_bytes:
+                new = close(new, "overflow", new.judged_ms)
+                data = write(new)
+            yield _Written(key, data, old, new)
 
     @staticmethod
     def _count_late(taken: _CaseInHand, assessment: Assessment) -> None:

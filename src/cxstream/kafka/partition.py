@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 
 from cxstream.domain.cases import Case
+from cxstream.domain.instant import NEVER_MS
 from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
 from cxstream.engine.ledger import Ledger, Row, Windows
-from cxstream.engine.watermark import NOTHING, Marks, PartitionMarks
+from cxstream.engine.watermark import NOTHING, Marks, PartitionMarks, Said
 from cxstream.kafka.records import read_case
 
 YIELD_EVERY_RECORDS = 500
@@ -37,6 +39,13 @@ class Partition:
         self.marks = PartitionMarks(marks)
         self.lock = asyncio.Lock()
         """Held by whoever changes cases of this partition, from reading them to the acknowledged write."""
+        self.silent_since_ms: dict[str, int] = {}
+        """Source topics that are dead as a whole, with the last delivery of each."""
+        self._announced_ms: int | None = None
+        self.recheck: deque[bytes] = deque()
+        """Cases to be judged again whatever their deadlines."""
+        self.sweeping: Iterator[bytes] = iter(())
+        """Boards still to be looked at for cases that are long over."""
         self.caught_up = False
         """Whether all that was in the topics when the partition was taken over is processed, and the clock heard."""
         self._behind: Mapping[str, int] | None = None
@@ -53,12 +62,27 @@ class Partition:
                 await asyncio.sleep(0)
         self.clock.floor(floor_ms)
 
-    def update(self, key: bytes, old: Case | None, new: Case) -> None:
-        """Let ledger and deadlines follow a record that has been replaced."""
-        if old is None or old.verdicts != new.verdicts or old.segment != new.segment:
+    def update(self, key: bytes, old: Case | None, new: Case | None) -> None:
+        """Let ledger and deadlines follow a record that has been replaced; None: there was none, or is none now."""
+        if old is None or new is None or old.verdicts != new.verdicts or old.segment != new.segment:
             self.ledger.replace(old, new)
-        self.deadlines.set(key, new.deadline_ms)
-        self.settling.set(key, new.settles_ms)
+        self.deadlines.set(key, NEVER_MS if new is None else new.deadline_ms)
+        self.settling.set(key, NEVER_MS if new is None else new.settles_ms)
+
+    def announced(self, said: Said) -> None:
+        """Note what was said of it; the first word in this tenure counts."""
+        if self._announced_ms is None:
+            self._announced_ms = said.marks[0]
+
+    def is_heard(self, marks: Marks) -> bool:
+        """Whether its own word has been heard, and with it all that was said in the group before."""
+        return self._announced_ms is not None and marks[0] >= self._announced_ms
+
+    def hears(self, silent_since_ms: Mapping[str, int]) -> None:
+        """Note which source topics are dead; where that has changed, all that is not final is judged again."""
+        if silent_since_ms != self.silent_since_ms:
+            self.silent_since_ms = dict(silent_since_ms)
+            self.recheck.extend(self.settling.keys())
 
     def rows(self) -> list[Row]:
         """Return the figures of the ledger, made anew only when it has changed."""

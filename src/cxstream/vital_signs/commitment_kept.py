@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cxstream.domain.commitments import commitment
+from cxstream.domain.commitments import commitment, topics_of
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.policy import Policy
 from cxstream.domain.units import COMMITMENT
@@ -30,7 +30,7 @@ def judge(evidence: Evidence, commitment_id: str, clock_ms: int, _policy: Policy
         return Judgement("pending", "awaited", None, (made.event_id,), due_ms + 1)
     if promised.late is not None:
         return Judgement("miss", "late", promised.late.at_ms, (made.event_id, promised.late.event_id))
-    return Judgement("miss", "not_kept", due_ms, (made.event_id,), silent_topic="ticket")
+    return Judgement("miss", "not_kept", due_ms, (made.event_id,), silent_topics=topics_of(made))
 
 
 VITAL_SIGN = VitalSign(

@@ -43,7 +43,9 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
         for since_ms, until_ms in pairwise([*heard_ms, ends_ms]):
             breach_ms = min(breach_ms, _breach_ms(since_ms, until_ms, limit_ms, pauses))
     if breach_ms < clock_ms:
-        return Judgement("miss", "silence", breach_ms, (opened.event_id,), silent_topic="ticket")
+        ends = [*evidence.fix_claims, *filter(_is_contact, evidence.facts)]
+        unheard = () if any(fact.at_ms > breach_ms for fact in ends) else ("ticket", "dispatch")
+        return Judgement("miss", "silence", breach_ms, (opened.event_id,), silent_topics=unheard)
     if any(span.end_ms is None for span in spans):
         return Judgement("pending", "open", None, (opened.event_id,), min(breach_ms, NEVER_MS - 1) + 1)
     if evidence.fix_claims:

@@ -104,7 +104,7 @@ def _not_arrived(evidence: Evidence, visit: Visit, promise: _Window, clock_ms: i
             return Judgement("excluded", "not_needed", claim.at_ms, (claim.event_id,))
     proof = (promise.made.event_id,)
     if clock_ms > grace_ends_ms:
-        return Judgement("miss", "no_show", grace_ends_ms, proof, silent_topic="dispatch")
+        return Judgement("miss", "no_show", grace_ends_ms, proof, silent_topics=("dispatch",))
     return Judgement("pending", "awaited", None, proof, grace_ends_ms + 1)
 
 

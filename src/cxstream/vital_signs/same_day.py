@@ -28,7 +28,8 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
         if cancellation.at_ms < midnight_ms and fix is None:
             return Judgement("excluded", "cancelled", cancellation.at_ms, (cancellation.event_id,))
     if clock_ms >= midnight_ms:
-        return Judgement("miss", "not_fixed_by_midnight", midnight_ms, (opened.event_id,), silent_topic="dispatch")
+        unheard = ("ticket", "dispatch")
+        return Judgement("miss", "not_fixed_by_midnight", midnight_ms, (opened.event_id,), silent_topics=unheard)
     return Judgement("pending", "not_fixed_yet", None, (opened.event_id,), midnight_ms)
 
 
