@@ -131,6 +131,7 @@ class Worker:
         engine.hooks.on_partitions_revoked = self._on_revoked
         engine.hooks.on_partitions_assigned = self._on_assigned
         engine.hooks.on_recovered = self._on_recovered
+        engine.hooks.on_left = self._on_left
         self._loop_tick = LoopTick()
 
     async def start(self) -> None:
@@ -157,6 +158,16 @@ class Worker:
         self._state = "rebalancing"
         self._rebalancing_since_ms = now_ms
         self._rebalances += 1
+
+    async def _on_left(self) -> None:
+        """Go on showing the last figures until others will have taken over, no longer than the drain budget.
+
+        Nobody takes over from the only worker, and a static member's partitions wait for it to come back.
+        """
+        kafka = self.settings.kafka
+        if 0 < len(self._lingering) < kafka.partitions and kafka.instance_id is None:
+            left_ms = max(kept.until_ms for kept in self._lingering.values()) - self._wall_ms()
+            await asyncio.sleep(max(0.0, min(left_ms / SECOND_MS, self.settings.drain_seconds)))
 
     async def _on_assigned(self, numbers: frozenset[int]) -> None:
         self._recovering = numbers

@@ -215,7 +215,8 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
     linger_seconds: t.Seconds = Field(90.0, ge=0, le=3600)
     """How long the last figures of a lost partition are still shown, with their generation."""
     drain_seconds: t.Seconds = Field(20.0, ge=0, le=600)
-    """How long a rebalance or a stop waits for what is in flight, at most."""
+    """How long a rebalance or a stop waits for what is in flight, at most; and how long a worker that has left in order
+    goes on showing its last figures, until others have taken over."""
     erasure_key: t.Secret | None = None
     """Key of the hash under which an erased case is remembered; without one, who knows a case id can find it."""
     objectives: t.Table[t.SignName, t.Ratio] = {}

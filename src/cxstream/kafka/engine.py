@@ -687,6 +687,12 @@ class EngineApp(faust.App):
         self._end_process_within(self.settings.crash_seconds if self.crashed else self.settings.stop_seconds)
         await super().stop()
 
+    async def on_shutdown(self) -> None:
+        """End (adds to stock, before it: the hook for what remains to be done once others have taken over)."""
+        if not self.crashed:
+            await self.hooks.on_left()
+        await super().on_shutdown()
+
     def _end_process_within(self, seconds: float) -> None:
         # A crash ends the consumer's thread, and what waits for an answer of it (a commit, a fetch) would wait for
         # ever: the process would hold nothing, do nothing and look alive. The stacks of all threads are written first.

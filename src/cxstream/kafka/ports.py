@@ -39,6 +39,8 @@ class Hooks:
     on_partitions_assigned: Callable[[frozenset[int]], Awaitable[None]] = _nothing
     #: The tables of these partitions are complete; batches follow when this returns. Cancelled by a rebalance.
     on_recovered: Callable[[frozenset[int]], Awaitable[None]] = _nothing
+    #: The group is left in order, and the process ends when this returns.
+    on_left: Callable[[], Awaitable[None]] = _nothing_yet
 
 
 class Table(Protocol):
