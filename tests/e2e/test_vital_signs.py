@@ -347,6 +347,29 @@ def test_a_recovering_worker_is_live_and_not_ready(stopped: Stopped, tmp_path: P
         worker.stop()
 
 
+def test_what_another_worker_writes_late_is_united(stopped: Stopped, tmp_path: Path) -> None:
+    """Old records, written behind the owner's back, are read and written over: figures and changelog stay judge's."""
+    tables = {name: stopped.job.table.changelogs[name].name for name in ("cases", "boards")}
+    zombie: list[Message] = []
+    for topic in tables.values():
+        first = {record.key: record for record in reversed(stopped.job.read(topic))}
+        old = [Message(topic, record.key, record.value, (), record.partition) for record in first.values()]
+        zombie += [*old[:20], *(message._replace(value=None) for message in old[20:25])]
+    with WorkerProcess(stopped.settings, tmp_path / "owner.log") as owner:
+        owner.wait_for(owner.caught_up, "caught up")
+        stopped.job.produce(zombie)
+        owner.wait_for(
+            lambda: owner.metrics().sum("cxstream_foreign_writes_total") == len(zombie), "the late records united"
+        )
+        assert not exposed(owner.metrics()).differences(stopped.figures)
+        owner.stop()
+    with WorkerProcess(stopped.settings, tmp_path / "next.log") as following:
+        following.wait_for(following.caught_up, "caught up")
+        assert not exposed(following.metrics()).differences(stopped.figures)
+        assert following.metrics().sum("cxstream_foreign_writes_total") == 0
+        following.stop()
+
+
 def test_a_topic_of_another_partition_count_is_refused(kafka: str, tmp_path: Path) -> None:
     """A topic with another number of partitions ends the start, with a message that says which and how to mend it."""
     job = Job(kafka, "miscounted", partitions=4)
