@@ -76,6 +76,11 @@ class PartitionMarks:
         self._marks = list(marks)
         self._steps: list[_Step | None] = [None] * ROUNDS
 
+    @property
+    def clock_ms(self) -> int:
+        """The latest clock of the partition that was said."""
+        return self._marks[0]
+
     def advance(self, clock_ms: int, lows: Sequence[int], ends: Mapping[str, int], acked: Mapping[str, int]) -> Marks:
         """Move the marks as far as is proven and return them.
 

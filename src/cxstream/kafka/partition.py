@@ -60,7 +60,7 @@ class Partition:
             floor_ms = max(floor_ms, case.judged_ms)
             if count % YIELD_EVERY_RECORDS == 0:
                 await asyncio.sleep(0)
-        self.clock.floor(floor_ms)
+        self.clock.floor(max(floor_ms, self.marks.clock_ms))
 
     def update(self, key: bytes, old: Case | None, new: Case | None) -> None:
         """Let ledger and deadlines follow a record that has been replaced; None: there was none, or is none now."""
