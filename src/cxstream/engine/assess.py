@@ -70,24 +70,15 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
     """
     if case.closed is not None or not case.facts:
         return _forget(case, [], frozenset(), policy, clock)
-    published = {(verdict.sign, verdict.unit): verdict for verdict in case.verdicts}
-    verdicts, changes, deadline_ms, settles_ms = [], [], NEVER_MS, NEVER_MS
     units = _Units(case, policy)
-    for name, sign in catalogue.items():
-        final = {unit_id: old for (of, unit_id), old in published.items() if of == name and old.sealed}
-        judged = []
-        for unit_id, folded in units.of(sign.unit, final.keys()):
-            judgement, verdict = _judge(sign, unit_id, folded, case, policy, clock)
-            if not verdict.sealed:
-                settles_ms = min(settles_ms, folded.seal_ms + 1)
-                if judgement.wakes_ms <= folded.seal_ms:
-                    deadline_ms = min(deadline_ms, judgement.wakes_ms)
-            old = published.get((name, unit_id))
-            new = _published(old, verdict)
-            judged.append(new)
-            if old is None or new.sequence != old.sequence:
-                changes.append(Change(old, new, judgement.evidence))
-        verdicts += sorted([*final.values(), *judged], key=_unit_of) if final else judged
+    verdicts, changes, deadline_ms, settles_ms = [], [], NEVER_MS, NEVER_MS
+    for old, new, judgement in _standings(case, units, catalogue, policy, clock):
+        verdicts.append(new)
+        if judgement is not None and (old is None or new.sequence != old.sequence):
+            changes.append(Change(old, new, judgement.evidence))
+        if judgement is not None and not new.sealed:
+            settles_ms = min(settles_ms, new.seal_ms + 1)
+            deadline_ms = min(deadline_ms, judgement.wakes_ms if judgement.wakes_ms <= new.seal_ms else NEVER_MS)
     segment = case.segment if case.is_forgotten else _segment(units.own_evidence())
     found = (verdicts, segment, deadline_ms)
     if settles_ms == NEVER_MS:
@@ -104,6 +95,30 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
     if settles_ms != NEVER_MS and all(verdict.sealed for verdict in verdicts):
         return _forget(case, changes, units.late_event_ids(), policy, clock)
     return Assessment(case, changes, units.late_event_ids())
+
+
+class _Standing(NamedTuple):
+    """How one unit stands: as published before, and now; without a judgement what was final stays."""
+
+    old: Verdict | None
+    new: Verdict
+    judgement: Judgement | None
+
+
+def _standings(case: Case, units: _Units, catalogue: Catalogue, policy: Policy, clock: Clock) -> Iterator[_Standing]:
+    """Yield how every unit of a case stands, in order of sign and unit."""
+    published: dict[str, dict[str, Verdict]] = {}
+    final: dict[str, dict[str, Verdict]] = {}
+    for verdict in case.verdicts:
+        (final if verdict.sealed else published).setdefault(verdict.sign, {})[verdict.unit] = verdict
+    for name, sign in catalogue.items():
+        before, kept = published.get(name, {}), final.get(name, {})
+        standings = [_Standing(verdict, verdict, None) for verdict in kept.values()]
+        for unit_id, folded in units.of(sign.unit, kept.keys()):
+            judgement, verdict = _judge(sign, unit_id, folded, case, policy, clock)
+            old = before.get(unit_id)
+            standings.append(_Standing(old, _published(old, verdict), judgement))
+        yield from sorted(standings, key=_unit_of) if kept else standings
 
 
 def _forget(
@@ -178,8 +193,8 @@ def close(case: Case, closing: Closing, closed_ms: int) -> Case:
     )
 
 
-def _unit_of(verdict: Verdict) -> str:
-    return verdict.unit
+def _unit_of(standing: _Standing) -> str:
+    return standing.new.unit
 
 
 def anonymous(case: Case, name: str) -> Case:
