@@ -34,6 +34,19 @@ test: .venv/.dev ## Check everything: style, types, layers, then all tests again
 test-fast: .venv/.dev ## Run the tests that need no Kafka and little time
 	@$(BIN)/python -m pytest tests -m "not kafka and not slow" $(ARGS)
 
+.PHONY: soak
+soak: .venv/.dev ## Do faults to real workers for MINUTES=15 and compare after each (SEED, BROKERS=3, UPGRADE_FROM=<git ref>)
+	@PYTHONPATH=tests $(BIN)/python -m faults.soak --minutes $(or $(MINUTES),15) $(SEED:%=--seed %) \
+		$(BROKERS:%=--brokers %) $(UPGRADE_FROM:%=--upgrade-from %) $(ARGS)
+
+.PHONY: takeover
+takeover: .venv/.dev ## Measure how long 100,000 live cases are without a full voice when a worker dies, leaves or joins
+	@PYTHONPATH=tests $(BIN)/python -m faults.takeover $(ARGS)
+
+.PHONY: fuzz
+fuzz: .venv/.dev ## Feed the edges garbage for MINUTES=10, every round from a new seed, which it says
+	@$(BIN)/python scripts/fuzz $(MINUTES)
+
 .PHONY: lint
 lint: .venv/.dev ## Check style and format (ruff)
 	@echo "== lint"

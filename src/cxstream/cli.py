@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -125,6 +126,23 @@ def judge(files: tuple[Path, ...], as_of_ms: int) -> None:
     for reason, count in sorted(not_taken.items()):
         click.echo(f"rejected {reason} {count}", err=True)
     sys.exit(WRONG_INPUT if wrong else 0)
+
+
+@main.command("simulate-faults")
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other faults; the same, the same.")
+@click.option("--steps", type=click.IntRange(1), default=50, show_default=True, help="Steps of traffic and faults.")
+def simulate_faults(seed: int, steps: int) -> None:
+    """Run workers on a simulated Kafka under faults, and hold what they say to an oracle (needs a checkout).
+
+    Exit status 1 if a figure was wrong.
+    """
+    tests = Path("tests")
+    if not (tests / "simulation").is_dir():
+        raise click.ClickException(
+            "there is no tests/simulation here: run it in a checkout of cxstream, after `make test`"
+        )
+    sys.path.insert(0, str(tests.resolve()))
+    sys.exit(import_module("simulation.run").main(seed, steps))
 
 
 @main.command()

@@ -188,6 +188,7 @@ class Worker:
                 await partition.rebuild(self._cases.items_of(number))
             partition.generation = self._engine.generation
             self._partitions[number] = partition
+            await self._unite_stale(partition)
             self._lingering.pop(number, None)
         self._capped += sum(partition.ledger.capped for partition in self._given_up.values())
         self._given_up.clear()
@@ -209,7 +210,9 @@ class Worker:
         """Read the clock of a partition. What is final waits for the group, and for clocks that differ."""
         now_ms = partition.clock.now_ms
         margin_ms = int(self.settings.kafka.clock_margin_seconds * SECOND_MS)
-        return Clock(now_ms, min(now_ms, self._group.settled_ms - margin_ms), self._silent_since_ms(now_ms))
+        silent_since_ms = self._silent_since_ms(now_ms)
+        partition.hears(silent_since_ms)
+        return Clock(now_ms, min(now_ms, self._group.settled_ms - margin_ms), silent_since_ms)
 
     def _silent_since_ms(self, now_ms: int) -> dict[str, int]:
         """Return which source topics are dead as a whole at a clock reading, by what all owners said of them."""
@@ -251,7 +254,10 @@ class Worker:
                 said |= {} if word is None else {partition: word}
         if asked_ms >= self._said_ms + SAY_EVERY_MS:
             self._said_ms = asked_ms
-            await self._watermarks.say({partition.number: word for partition, word in said.items()})
+            try:
+                await self._watermarks.say({partition.number: word for partition, word in said.items()})
+            except PartitionLostError:
+                return
             for partition, word in said.items():
                 partition.announced(word)
 
@@ -272,7 +278,6 @@ class Worker:
             for table in self._tables:
                 await self._unite(partition, table, ends[table.changelog_topic_name])
             # Judged before it is caught up: figures of an earlier clock must not be shown as those of now.
-            partition.hears(self._silent_since_ms(partition.clock.now_ms))
             await self._agent.judge_due(partition)
             await self._agent.sweep(partition, self._group.settled_ms)
         except PartitionLostError:
@@ -285,6 +290,20 @@ class Worker:
     def _acked(self, number: int) -> dict[str, int]:
         """Return how far each topic of a partition is processed; empty while it is not read."""
         return {tp.topic: progress.acked for tp, progress in self._engine.progress().items() if tp.partition == number}
+
+    async def _unite_stale(self, partition: Partition) -> None:
+        """Unite what an owner of old wrote after a later one, and recovery has set aside."""
+        for table in self._tables:
+            stale = table.stale(partition.number)
+            if stale:
+                logger.warning("an owner of old wrote %d records of %s[%d]", len(stale), table.name, partition.number)
+                try:
+                    async with partition.lock:
+                        await self._agent.unite(partition, table, stale)
+                        table.was_united(partition.number)
+                except PartitionLostError:
+                    return  # the next rebalance has begun
+                self.activity.foreign_write(table.name, len(stale))
 
     async def _unite(self, partition: Partition, table: Table, end: int) -> None:
         """Read back what another worker wrote into the changelog of a partition, and write it united with ours."""
@@ -337,14 +356,14 @@ class Worker:
         number, now_ms = partition.number, self._wall_ms()
         lag = {source: progress.lag for source, progress in self._source_progress(number).items()}
         if partition.caught_up and lag:
-            partition.ledger.advance(partition.clock.now_ms)
+            partition.ledger.advance(partition.counted_ms)
         took = partition.clock.delivered_ms
         return PartitionSnapshot(
             partition=number,
             generation=partition.generation,
             ready=partition.caught_up,
             rows=partition.rows() if partition.caught_up else (),
-            watermark_ms=partition.clock.now_ms,
+            watermark_ms=partition.counted_ms,
             source_watermark_ms=dict(took),
             lag_records=lag,
             lag_seconds={

@@ -318,7 +318,7 @@ def test_a_recovering_worker_is_live_and_not_ready(stopped: Stopped, tmp_path: P
     changelog = stopped.job.table.changelogs["cases"].name
     records = stopped.job.read(changelog)
     copies = max(1, 20_000 // len(records))  # as if it had not been compacted for long: recovery takes a moment
-    again = [Message(changelog, one.key, one.value, (), one.partition) for one in records]
+    again = [Message(changelog, one.key, one.value, one.headers, one.partition) for one in records]
     stopped.job.produce(again * copies)
     seen: list[tuple[int, int, str]] = []
     scrapes: list[Samples] = []

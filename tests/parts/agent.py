@@ -156,6 +156,13 @@ class MemoryTable:
         """Return that nobody else writes."""
         return []
 
+    def stale(self, _partition: int) -> Sequence[Record]:
+        """Return that nobody wrote late."""
+        return ()
+
+    def was_united(self, _partition: int) -> None:
+        """Take note of nothing."""
+
     def was_read(self, _partition: int, _read: OffsetRange) -> None:
         """Take note of nothing."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cases import arrived, booked, completed, delivered, ms, opened, resolved, scheduled, wakes_ms
+from cases import arrived, booked, completed, delivered, event, ms, opened, resolved, scheduled, wakes_ms
 from cxstream.domain.cases import Case
 from cxstream.engine.assess import Clock
 from cxstream.engine.clock import PartitionClock
@@ -135,3 +135,14 @@ def test_a_revised_verdict_is_numbered_and_remembered_as_retracted() -> None:
         ("provisional_hit", 2, True),
         ("final_hit", 3, True),
     ]
+
+
+def test_a_seal_that_lies_before_its_own_delivery_is_not_final_at_once() -> None:
+    """What was delivered before an opening that is heard late still counts, and is waited for (rules 3 and 4)."""
+    answer = event("ticket.acknowledged", "2h", seen="10d")
+    first = booked([opened(seen="11d")], catalogue={"first_response": CATALOGUE["first_response"]})
+    first.assess(Clock(ms("11d"), ms("9d")))
+    assert [one.verdict for one in first.cases["C1"].verdicts if not one.sealed] == ["miss"]
+    first.take(*delivered(answer)[0])
+    first.assess(Clock(ms("11d"), ms("11d")))
+    assert [(one.verdict, one.sealed) for one in first.cases["C1"].verdicts] == [("final_hit", True)]

@@ -22,6 +22,9 @@ from cxstream.domain.verdict import Judgement, Verdict, VerdictName
 from cxstream.domain.vital_sign import VitalSign
 from cxstream.domain.windows import BUCKET_MS
 
+SOURCE_SILENT = "source_silent"
+"""Why a unit is pending whose miss would rest on the silence of a dead topic."""
+
 Catalogue = Mapping[str, VitalSign]
 
 
@@ -72,12 +75,12 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
         return _forget(case, [], frozenset(), policy, clock)
     units = _Units(case, policy)
     verdicts, changes, deadline_ms, settles_ms = [], [], NEVER_MS, NEVER_MS
-    for old, new, judgement in _standings(case, units, catalogue, policy, clock):
+    for old, new, judgement, settled_by_ms in _standings(case, units, catalogue, policy, clock):
         verdicts.append(new)
         if judgement is not None and (old is None or new.sequence != old.sequence):
             changes.append(Change(old, new, judgement.evidence))
         if judgement is not None and not new.sealed:
-            settles_ms = min(settles_ms, new.seal_ms + 1)
+            settles_ms = min(settles_ms, settled_by_ms)
             deadline_ms = min(deadline_ms, judgement.wakes_ms if judgement.wakes_ms <= new.seal_ms else NEVER_MS)
     segment = case.segment if case.is_forgotten else _segment(units.own_evidence())
     found = (verdicts, segment, deadline_ms)
@@ -103,6 +106,7 @@ class _Standing(NamedTuple):
     old: Verdict | None
     new: Verdict
     judgement: Judgement | None
+    settled_by_ms: int = NEVER_MS
 
 
 def _standings(case: Case, units: _Units, catalogue: Catalogue, policy: Policy, clock: Clock) -> Iterator[_Standing]:
@@ -117,7 +121,7 @@ def _standings(case: Case, units: _Units, catalogue: Catalogue, policy: Policy, 
         for unit_id, folded in units.of(sign.unit, kept.keys()):
             judgement, verdict = _judge(sign, unit_id, folded, case, policy, clock)
             old = before.get(unit_id)
-            standings.append(_Standing(old, _published(old, verdict), judgement))
+            standings.append(_Standing(old, _published(old, verdict), judgement, _settles_ms(folded)))
         yield from sorted(standings, key=_unit_of) if kept else standings
 
 
@@ -261,7 +265,8 @@ def _judge(
     sign: VitalSign, unit_id: str, folded: Folded, case: Case, policy: Policy, clock: Clock
 ) -> tuple[Judgement, Verdict]:
     """Judge one unit by its sign, no later than its seal (rule 4), and name the verdict."""
-    sealed = folded.seal_ms < clock.settled_ms
+    # A fact may give a seal that lies before its own delivery, and another delivered in between may be on its way.
+    sealed = _settles_ms(folded) <= clock.settled_ms
     at_ms = min(clock.now_ms, folded.seal_ms)
     judgement = out_of_scope(folded.evidence, sign.unit, needs_opening=sign.needs_opening)
     if judgement is None:
@@ -271,13 +276,18 @@ def _judge(
             judgement = Judgement("excluded", "error")
     outcome, reason = judgement.outcome, judgement.reason
     if not sealed and _is_unheard(judgement, clock):
-        judgement = Judgement("pending", "source_silent", None, judgement.evidence)
+        judgement = Judgement("pending", SOURCE_SILENT, None, judgement.evidence)
         outcome, reason = judgement.outcome, judgement.reason
     if outcome == "pending" and sealed:
         outcome, reason = "excluded", f"unknown_at_seal:{reason}"
     name: VerdictName = outcome if outcome != "hit" else "final_hit" if sealed else "provisional_hit"
     anchor_ms = _beginning_ms(case, folded.evidence) if judgement.anchor_ms is None else judgement.anchor_ms
     return judgement, Verdict(sign.name, unit_id, name, reason, anchor_ms, folded.seal_ms, sealed)
+
+
+def _settles_ms(folded: Folded) -> int:
+    """Return when all is known that may count for a unit: past its seal, and up to the last delivery that counts."""
+    return max(folded.seal_ms + 1, folded.last_counted_ms)
 
 
 def _is_unheard(judgement: Judgement, clock: Clock) -> bool:

@@ -16,13 +16,21 @@ from cxstream.domain.policy import Policy
 from cxstream.domain.vocabulary import fields_of
 from cxstream.engine.assess import Assessment, Catalogue, Change, Clock, anonymous, assess, close, receive
 from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
-from cxstream.kafka.changelog_table import Outgoing
+from cxstream.kafka.changelog_table import Outgoing, PartitionLostError
 from cxstream.kafka.codec import Codec
 from cxstream.kafka.dead_letters import SourceRecord, dead_letter
 from cxstream.kafka.partition import Partition
 from cxstream.kafka.partition_batches import PartitionBatch, Record
 from cxstream.kafka.ports import Table
-from cxstream.kafka.records import Relay, UnreadableRecordError, read_board, read_case, read_relay, write
+from cxstream.kafka.records import (
+    NewerRecordError,
+    Relay,
+    UnreadableRecordError,
+    read_board,
+    read_case,
+    read_relay,
+    write,
+)
 from cxstream.kafka.schemas import RegistryUnavailableError, SchemaIds, UnknownSchemaIdError
 
 REGISTRY_ATTEMPTS = 20
@@ -188,6 +196,7 @@ class CaseAgent:
         """Process one batch and acknowledge it, after everything it caused is acknowledged by the broker."""
         partition = self.partition(batch.tp.partition)
         async with partition.lock:
+            self._check_owned(partition)
             if batch.tp.topic == self.topics.assets:
                 await self._process_boards(partition, batch)
             else:
@@ -199,12 +208,11 @@ class CaseAgent:
         more = True
         while more:
             async with partition.lock:
-                self.partition(partition.number)
+                self._check_owned(partition)
                 clock = self.clock(partition)
                 in_hand = self._due(partition, clock, {})
-                if in_hand:
-                    await self._publish(partition, in_hand, clock)
-            more = len(in_hand) >= self.due_limit or bool(partition.recheck)
+                await self._publish(partition, in_hand, clock)
+            more = len(in_hand) >= self.due_limit or partition.is_to_recheck
 
     async def unite(self, partition: Partition, table: Table, records: Iterable[Record]) -> None:
         """Unite what another worker wrote into the changelog, late, with what is known here, and write it once more.
@@ -212,6 +220,7 @@ class CaseAgent:
         The caller holds the partition's lock. Facts are a set and boards are unions, so nothing that either knew is
         lost, and what is written last is ours; a key the other deleted, and we have, is written again.
         """
+        self._check_owned(partition)
         if table is self.boards:
             boards: dict[bytes, _BoardInHand] = {}
             for record in records:
@@ -227,11 +236,20 @@ class CaseAgent:
                 taken.case = taken.case.unite(read_case(record.value))
         await self._publish(partition, in_hand, self.clock(partition))
 
+    def _check_owned(self, partition: Partition) -> None:
+        """Raise PartitionLostError unless a partition is owned in the tenure it was asked for in.
+
+        To be called after whatever was awaited, before anything is read of the tables or written: the partition may
+        have been lost meanwhile, and been taken over again by this very worker.
+        """
+        if self.partition(partition.number) is not partition:
+            raise PartitionLostError(f"partition {partition.number} is owned anew")
+
     async def sweep(self, partition: Partition, settled_ms: int) -> None:
         """Look at some boards for cases that are long over, and take them off: all boards have their turn."""
         before_ms = settled_ms - max(2 * self.policy.memory_ms, self.policy.remembered_ms)
         async with partition.lock:
-            self.partition(partition.number)
+            self._check_owned(partition)
             keys = list(islice(partition.sweeping, SWEEP_BOARDS))
             if not keys:
                 partition.sweeping = iter([key for key, _data in self.boards.items_of(partition.number)])
@@ -338,7 +356,7 @@ class CaseAgent:
 
     def _take_relay(self, number: int, record: Record, in_hand: dict[bytes, _CaseInHand]) -> None:
         relay = _readable_relay(record)
-        if relay is None or record.key is None:
+        if relay is None:
             self.activity.rejected("relays", "unreadable")
             return
         taken = self._case(number, record.key, in_hand)
@@ -383,11 +401,10 @@ class CaseAgent:
     ) -> dict[bytes, _CaseInHand]:
         due: dict[bytes, _CaseInHand] = {}
         taken = {taken.key for taken in in_hand.values()}
-        recheck = [partition.recheck.popleft() for _ in range(min(self.due_limit, len(partition.recheck)))]
         for key in (
             *partition.deadlines.due(clock.now_ms, self.due_limit),
             *partition.settling.due(clock.settled_ms, self.due_limit),
-            *recheck,
+            *partition.rechecked(self.due_limit),
         ):
             if key not in taken and self.cases.get(partition.number, key) is not None:
                 self._case(partition.number, key, due)
@@ -425,9 +442,11 @@ class CaseAgent:
         )
         written = [written for taken in in_hand.values() for written in self._written(taken)]
         if written:
+            self._check_owned(partition)
             await self.cases.put_many(partition.number, [(record.key, record.data) for record in written])
         for record in written:
             partition.update(record.key, record.old, record.new)
+        partition.counted_ms = max(partition.counted_ms, clock.now_ms)
         for change in changes:
             self.activity.verdict_changed(
                 change.new.sign, change.old.verdict if change.old else None, change.new.verdict
@@ -446,8 +465,8 @@ class CaseAgent:
         elif new.closed == "erased" and (old is None or old.closed is None):
             residue_key = self.residue_key(key)
             residue = anonymous(new, residue_key.decode())
-            yield _Written(key, None, old, None)
             yield _Written(residue_key, write(residue), None, residue)
+            yield _Written(key, None, old, None)  # last: were it the only one to arrive, what was final would be lost
         else:
             data = write(new)
             if len(data) > self.max_record_bytes:
@@ -482,7 +501,7 @@ class CaseAgent:
         in_hand: dict[bytes, _BoardInHand] = {}
         for record in batch.records:
             relay = _readable_relay(record)
-            if relay is None or record.key is None:
+            if relay is None:
                 self.activity.rejected("assets", "unreadable")
                 continue
             board = self._board(partition.number, record.key, in_hand)
@@ -510,13 +529,18 @@ class CaseAgent:
         if relays:
             await self.produce(self.topics.relays, None, relays)
         if in_hand:
+            self._check_owned(partition)
             await self.boards.put_many(partition.number, [(key, write(board.new)) for key, board in in_hand.items()])
 
 
 def _readable_relay(record: Record) -> Relay | None:
+    """Return the relay of a record, None where nobody can have written it; raises NewerRecordError."""
     try:
+        (record.key or b"\xff").decode()
         return read_relay(record.value)
-    except UnreadableRecordError:
+    except NewerRecordError:
+        raise
+    except (UnreadableRecordError, UnicodeDecodeError):
         return None
 
 

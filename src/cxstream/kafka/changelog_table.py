@@ -16,6 +16,7 @@ Headers = list[tuple[str, bytes | None]]
 #: Bytes a produce batch needs around its first record, generously.
 _BATCH_OVERHEAD_BYTES = 256
 _NO_HEADERS: Headers = []
+STAMP_HEADER = "cxstream-owner"
 
 
 class PartitionLostError(Exception):
@@ -33,6 +34,26 @@ class Outgoing(NamedTuple):
     value: bytes | None
     headers: Headers = _NO_HEADERS
     timestamp_ms: int | None = None
+
+
+class Stamp(NamedTuple):
+    """Who wrote a record of a changelog: owners that follow each other have rising stamps.
+
+    The term is one more than what was in the changelog when the owner had read it; the generation of the group tells
+    owners apart of whom the first had written nothing yet.
+    """
+
+    term: int
+    generation: int
+
+    @classmethod
+    def of(cls, record: Record) -> Stamp:
+        """Return the stamp of a record; one without is older than any."""
+        for name, value in record.headers or ():
+            if name == STAMP_HEADER and value:
+                term, _, generation = value.partition(b".")
+                return cls(int(term), int(generation))
+        return cls(0, 0)
 
 
 class OffsetRange(NamedTuple):
@@ -75,12 +96,15 @@ class BatchProducer:
         return task
 
     async def end_tenure(self, timeout_seconds: float) -> bool:
-        """Refuse what waits for its turn, wait for what is on its way; False when some of it is not acknowledged."""
+        """Refuse what waits for its turn, wait for what is on its way; False when some of it is not acknowledged.
+
+        What was refused is not: tables hold it already, and what is derived from them does not follow.
+        """
         self._tenure += 1
-        pending = set(self._unacknowledged)
-        if pending and timeout_seconds > 0:
-            _, pending = await asyncio.wait(pending, timeout=timeout_seconds)
-        return not pending
+        begun = set(self._unacknowledged)
+        if begun and timeout_seconds > 0:
+            await asyncio.wait(begun, timeout=timeout_seconds)
+        return all(task.done() and not task.cancelled() and task.exception() is None for task in begun)
 
     def _pack(self, topic: str, partition: int, records: Iterable[Outgoing]) -> list[Any]:
         create_batch = self._producer().create_batch
@@ -136,6 +160,9 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         # Up to which changelog offset this memory is complete, and what we wrote beyond a gap (see unread_ranges).
         self._complete: dict[int, int] = {}
         self._beyond: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        # The highest stamp seen in the changelog, and the records of lower stamps that came after it, by key.
+        self._stamps: dict[int, Stamp] = {}
+        self._stale: defaultdict[int, dict[bytes, list[Record]]] = defaultdict(dict)
 
     def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]  # the partition is part of a key
         """Return the value of a key in a partition, None when there is none or the partition is not here."""
@@ -169,9 +196,10 @@ class ChangelogTable(faust.Table[bytes, bytes]):
             if self._partitions.get(partition) is keys:  # else it was given up meanwhile
                 self._advance(partition, ranges)
 
-        sent = self._writes.send(
-            self.changelog_topic_name, partition, (Outgoing(key, value) for key, value in items), acknowledged
-        )
+        stamp = self._stamps.get(partition, Stamp(0, 0))
+        headers: Headers = [(STAMP_HEADER, b"%d.%d" % stamp)]
+        records = (Outgoing(key, value, headers) for key, value in items)
+        sent = self._writes.send(self.changelog_topic_name, partition, records, acknowledged)
         for key, value in items:
             if value is None:
                 keys.pop(key, None)
@@ -195,6 +223,21 @@ class ChangelogTable(faust.Table[bytes, bytes]):
             complete = last
         return gaps
 
+    def begin_tenure(self, partition: int, generation: int) -> None:
+        """Write with a higher stamp than anything in the changelog, now that all of it is read."""
+        self._stamps[partition] = Stamp(self._stamps.get(partition, Stamp(0, 0)).term + 1, generation)
+
+    def stale(self, partition: int) -> Sequence[Record]:
+        """Return records that an owner of old wrote after a later one had written, and nobody has written over.
+
+        They are not applied, but to be united with what is.
+        """
+        return [record for records in self._stale[partition].values() for record in records]
+
+    def was_united(self, partition: int) -> None:
+        """Note that the stale records have been united with what is here."""
+        self._stale.pop(partition, None)
+
     def was_read(self, partition: int, read: OffsetRange) -> None:
         """Note that changelog offsets of another writer have been read and united with what is here."""
         if partition in self._partitions:
@@ -211,11 +254,18 @@ class ChangelogTable(faust.Table[bytes, bytes]):
             if record.offset <= complete:
                 continue
             news = True
+            stamp = Stamp.of(record)
+            if stamp < self._stamps.get(partition, stamp):
+                self._stale[partition].setdefault(record.key, []).append(record)
+                continue
+            self._stamps[partition] = stamp
+            self._stale[partition].pop(record.key, None)
             if record.value is None:
                 keys.pop(record.key, None)
             else:
                 keys[record.key] = record.value
         self._complete[partition] = max(complete, next_offset - 1)
+        self._advance(partition, [])
         return news
 
     def forget(self, partition: int) -> None:
@@ -223,6 +273,8 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         self._partitions.pop(partition, None)
         self._complete.pop(partition, None)
         self._beyond.pop(partition, None)
+        self._stamps.pop(partition, None)
+        self._stale.pop(partition, None)
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Tell Faust's recovery up to where this memory is complete (for the stock memory store: always None).
@@ -242,10 +294,13 @@ class ChangelogTable(faust.Table[bytes, bytes]):
 
     def _advance(self, partition: int, ranges: list[OffsetRange]) -> None:
         beyond = self._beyond[partition]
-        beyond.update(ranges)
         complete = self._complete.get(partition, -1)
-        while complete + 1 in beyond:
-            complete = beyond.pop(complete + 1)
+        for first, last in ranges:
+            beyond[first] = max(last, beyond.get(first, last))
+        for first in sorted(beyond):  # ranges may overlap: one that was read back may hold one of ours
+            if first > complete + 1:
+                break
+            complete = max(complete, beyond.pop(first))
         self._complete[partition] = complete
 
     # --- refused: one changelog message per key is what this class is there to avoid ----------------------------------

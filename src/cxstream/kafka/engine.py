@@ -225,6 +225,10 @@ class _Consumer(driver.Consumer):
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
+        except asyncio.CancelledError:
+            # Stock takes a cancellation while a rebalance is under way for one to recover from, and crashes the app.
+            if not (self.app.should_stop or fetcher.should_stop):
+                raise
 
     async def _read_once(self) -> None:
         batches, recovery = self.app.batches, self.app.recovery
@@ -385,8 +389,9 @@ class _Recovery(Recovery):
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         # Adds to stock: ownership and our hook before anything flows (stock swallows exceptions of its callbacks), the
         # sources after it. _wait() raises when the next rebalance overtakes this.
-        if self.overtaken():
-            return  # the next assignment starts a recovery of its own
+        if self.overtaken() or generation_id != self._generation_id:
+            # The next assignment starts a recovery of its own (stock swallows RebalanceAgain while it waits).
+            return
         for tp in self.active_tps:
             table: Any = self.tp_to_table[tp]
             table.apply(tp.partition, [], self.active_highwaters[tp] + 1)
@@ -619,6 +624,9 @@ class EngineApp(faust.App):
         """Own the recovered partitions and tell the worker."""
         self.owned = self.co_partitions()
         self.kept = self.owned & self.untouched
+        for table in self.tables.values():
+            for partition in self.owned:
+                table.begin_tenure(partition, generation)  # all tables are ChangelogTables
         logger.info("generation %d: recovered partitions %s", generation, sorted(self.owned))
         await self.hooks.on_recovered(self.owned)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from cxstream.domain.cases import Case
 from cxstream.domain.instant import NEVER_MS
+from cxstream.engine.assess import SOURCE_SILENT
 from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
 from cxstream.engine.ledger import Ledger, Row, Windows
@@ -39,13 +40,14 @@ class Partition:
         self.marks = PartitionMarks(marks)
         self.lock = asyncio.Lock()
         """Held by whoever changes cases of this partition, from reading them to the acknowledged write."""
-        self.silent_since_ms: dict[str, int] = {}
-        """Source topics that are dead as a whole, with the last delivery of each."""
+        self._silent_since_ms: Mapping[str, int] | None = None
+        self._withheld: set[bytes] = set()
         self._announced_ms: int | None = None
-        self.recheck: deque[bytes] = deque()
-        """Cases to be judged again whatever their deadlines."""
+        self._recheck: dict[bytes, None] = {}
         self.sweeping: Iterator[bytes] = iter(())
         """Boards still to be looked at for cases that are long over."""
+        self.counted_ms = 0
+        """The clock reading that the ledger follows."""
         self.caught_up = False
         """Whether all that was in the topics when the partition was taken over is processed, and the clock heard."""
         self._behind: Mapping[str, int] | None = None
@@ -61,6 +63,7 @@ class Partition:
             if count % YIELD_EVERY_RECORDS == 0:
                 await asyncio.sleep(0)
         self.clock.floor(max(floor_ms, self.marks.clock_ms))
+        self.counted_ms = self.clock.now_ms
 
     def update(self, key: bytes, old: Case | None, new: Case | None) -> None:
         """Let ledger and deadlines follow a record that has been replaced; None: there was none, or is none now."""
@@ -68,6 +71,9 @@ class Partition:
             self.ledger.replace(old, new)
         self.deadlines.set(key, NEVER_MS if new is None else new.deadline_ms)
         self.settling.set(key, NEVER_MS if new is None else new.settles_ms)
+        self._withheld.discard(key)
+        if new is not None and any(verdict.reason == SOURCE_SILENT for verdict in new.verdicts):
+            self._withheld.add(key)
 
     def announced(self, said: Said) -> None:
         """Note what was said of it; the first word in this tenure counts."""
@@ -79,10 +85,27 @@ class Partition:
         return self._announced_ms is not None and marks[0] >= self._announced_ms
 
     def hears(self, silent_since_ms: Mapping[str, int]) -> None:
-        """Note which source topics are dead; where that has changed, all that is not final is judged again."""
-        if silent_since_ms != self.silent_since_ms:
-            self.silent_since_ms = dict(silent_since_ms)
-            self.recheck.extend(self.settling.keys())
+        """Note which source topics are dead with the last delivery of each, before cases are judged by it.
+
+        Where one has fallen silent all that is not final is judged again, else what was withheld for a silence.
+        """
+        before = self._silent_since_ms
+        if silent_since_ms != before:
+            is_new = before is None or not silent_since_ms.items() <= before.items()
+            self._recheck |= dict.fromkeys(self.settling.keys() if is_new and silent_since_ms else self._withheld)
+            self._silent_since_ms = silent_since_ms
+
+    @property
+    def is_to_recheck(self) -> bool:
+        """Whether cases are still to be judged again, whatever their deadlines."""
+        return bool(self._recheck)
+
+    def rechecked(self, limit: int) -> list[bytes]:
+        """Return up to `limit` of those, and take them for judged."""
+        keys = list(islice(self._recheck, limit))
+        for key in keys:
+            del self._recheck[key]
+        return keys
 
     def rows(self) -> list[Row]:
         """Return the figures of the ledger, made anew only when it has changed."""

@@ -75,6 +75,12 @@ class Table(Protocol):
     def unread_ranges(self, partition: int) -> list[OffsetRange]:
         """Return changelog offsets before our own acknowledged writes that are not ours: another worker's."""
 
+    def stale(self, partition: int) -> Sequence[Record]:
+        """Return records that an owner of old wrote after a later one had written; recovery has not applied them."""
+
+    def was_united(self, partition: int) -> None:
+        """Note that the stale records have been united with what is here."""
+
     def was_read(self, partition: int, read: OffsetRange) -> None:
         """Note that changelog offsets of another writer have been read and united with what is here."""
 

@@ -11,6 +11,7 @@ from cxstream.domain.facts import Fact
 from cxstream.engine.boards import Board
 
 VERSION = b"\x01"
+LAST_VERSION = b"\x1f"
 """Raised when old readers could no longer read what is written; fields are only ever appended within a version."""
 
 
@@ -26,6 +27,10 @@ class Relay(msgspec.Struct, array_like=True):
 
 class UnreadableRecordError(ValueError):
     """A record of our own topics that this version cannot read."""
+
+
+class NewerRecordError(UnreadableRecordError):
+    """A record that a later release wrote: this one must not pass it over, nor write over it."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -59,8 +64,9 @@ _Record = TypeVar("_Record", Case, Board, Relay)
 
 def _read(decoder: msgspec.msgpack.Decoder[_Record], data: bytes) -> _Record:
     if data[:1] != VERSION:
-        raise UnreadableRecordError(f"record version {data[:1].hex() or 'none'}, this version reads {VERSION.hex()}")
+        message = f"record version {data[:1].hex() or 'none'}, this version reads {VERSION.hex()}"
+        raise NewerRecordError(message) if VERSION < data[:1] <= LAST_VERSION else UnreadableRecordError(message)
     try:
         return decoder.decode(memoryview(data)[1:])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableRecordError(str(error)) from error

@@ -34,6 +34,8 @@ TOMBSTONE_RETENTION_MS = 7 * DAY_MS
 """A reader that is further behind than this would miss that a case was forgotten."""
 COMPACTION_LAG_MS = DAY_MS
 """An erased case is gone from the log this long after its tombstone, also where little is written."""
+LEAST_COMPACTION_LAG_MS = DAY_MS // 24
+"""So long a record stays beside a later one, which may be the late write of an owner of old."""
 STATED_TIME_RETENTION_BYTES = 4 * 1024**3
 """Per partition, where time cannot limit: records that state their own time may be born older than any retention."""
 CHANGELOG_SEGMENT_BYTES = 128 * 1024**2
@@ -143,6 +145,7 @@ def topic_table(
         "cleanup.policy": "compact",
         "delete.retention.ms": str(TOMBSTONE_RETENTION_MS),
         "max.compaction.lag.ms": str(COMPACTION_LAG_MS),
+        "min.compaction.lag.ms": str(LEAST_COMPACTION_LAG_MS),
         "segment.bytes": str(CHANGELOG_SEGMENT_BYTES),
         **large,
     }

@@ -1,0 +1,355 @@
+"""Bugs planted one at a time: each is a small change of the product that a run must find."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
+
+from faust.types import TP
+
+import cxstream.domain.cases
+import cxstream.engine.boards
+import cxstream.kafka.case_agent
+import simulation.run
+from cxstream.domain.cases import Case, Reception
+from cxstream.domain.effective import delivery_order
+from cxstream.domain.facts import Fact
+from cxstream.domain.windows import WindowedCounts
+from cxstream.engine.assess import Clock
+from cxstream.engine.boards import Postings
+from cxstream.engine.deadlines import Deadlines
+from cxstream.engine.ledger import Contribution, Ledger, contributions
+from cxstream.exposition.snapshot import WorkerSnapshot
+from cxstream.kafka.changelog_table import BatchProducer, ChangelogTable, Outgoing
+from cxstream.kafka.partition import Partition
+from cxstream.kafka.partition_batches import PartitionBatches
+from cxstream.worker import Worker
+from simulation.engine import SimEngine, WriteFailedError
+
+Bug = Callable[[], AbstractContextManager[object]]
+BUGS: dict[str, Bug] = {}
+
+
+def bug(plant: Callable[[], AbstractContextManager[object]]) -> Bug:
+    """Note a bug under the name of its function, in words."""
+    BUGS[plant.__name__.replace("_", " ")] = plant
+    return plant
+
+
+# --- the scrape
+
+
+@bug
+def the_fence_is_dropped() -> AbstractContextManager[object]:
+    """Whoever is ready is believed, whatever its generation."""
+
+    def all_of_them(scrapes: Mapping[str, WorkerSnapshot]) -> dict[int, list[Any]]:
+        believed: dict[int, list[Any]] = {}
+        for instance, scrape in sorted(scrapes.items()):
+            for partition in scrape.partitions:
+                if partition.ready and not scrape.withhold_business:
+                    believed.setdefault(partition.partition, []).append((instance, partition))
+        for instances in believed.values():
+            instances.sort(key=lambda one: -one[1].generation)
+        return believed
+
+    return patch.object(simulation.run, "fenced", all_of_them)
+
+
+@bug
+def a_zombie_speaks() -> AbstractContextManager[object]:
+    """A worker the group has not heard for a session goes on showing figures."""
+    return patch.object(Worker, "_fenced", property(lambda _self: False))
+
+
+@bug
+def a_lost_partition_lingers_for_ever() -> AbstractContextManager[object]:
+    """The last figures of a partition that was given up are never dropped."""
+
+    async def run_clock(self: Worker) -> None:
+        self.settings = self.settings.model_copy(update={"linger_seconds": 1e9})
+        await real(self)
+
+    real = Worker.run_clock
+    return patch.object(Worker, "run_clock", run_clock)
+
+
+@bug
+def ready_while_not_caught_up() -> AbstractContextManager[object]:
+    """A partition is ready as soon as it is recovered."""
+
+    def observe(self: Partition, *_: object) -> bool:
+        return True
+
+    return patch.object(Partition, "observe", observe)
+
+
+# --- the ledger
+
+
+@bug
+def revisions_are_added_without_taking_back() -> AbstractContextManager[object]:
+    """The old contribution of a record stays in the ledger."""
+
+    def replace(self: Ledger, _old: Case | None, new: Case | None) -> None:
+        real(self, None, new)
+
+    real = Ledger.replace
+    return patch.object(Ledger, "replace", replace)
+
+
+@bug
+def windows_never_end() -> AbstractContextManager[object]:
+    """What has left a window stays counted in it."""
+
+    def advance(self: WindowedCounts[Any], now_ms: int) -> bool:
+        lengths, self._lengths, self._longest = self._lengths, [10**6 for _ in self._lengths], 10**6
+        moved = real(self, now_ms)
+        self._lengths = lengths
+        return moved
+
+    real = WindowedCounts.advance
+    return patch.object(WindowedCounts, "advance", advance)
+
+
+@bug
+def the_ledger_stands_still() -> AbstractContextManager[object]:
+    """Only every hour does the clock move the windows."""
+
+    def advance(self: Ledger, now_ms: int) -> None:
+        real(self, now_ms - now_ms % 3_600_000)
+
+    real = Ledger.advance
+    return patch.object(Ledger, "advance", advance)
+
+
+@bug
+def a_revision_is_taken_back_from_the_new_bucket() -> AbstractContextManager[object]:
+    """A revised verdict is taken back at its new anchor, not at the old one."""
+
+    def replace(self: Ledger, old: Case | None, new: Case | None) -> None:
+        gone = set(contributions(old)) if old is not None else set[Contribution]()
+        come = set(contributions(new)) if new is not None else set[Contribution]()
+        anchors = {(one.sign, one.unit): one.anchor_ms for one in come}
+        for one in gone - come:
+            self._add(one._replace(anchor_ms=anchors.get((one.sign, one.unit), one.anchor_ms)), -1)
+        for one in come - gone:
+            self._add(one, 1)
+
+    return patch.object(Ledger, "replace", replace)
+
+
+@bug
+def the_ledger_is_not_rebuilt() -> AbstractContextManager[object]:
+    """A partition that arrives begins with an empty ledger."""
+
+    async def rebuild(self: Partition, records: Iterable[tuple[bytes, bytes]]) -> None:
+        with patch.object(Ledger, "replace", lambda *_: None):
+            await real(self, records)
+
+    real = Partition.rebuild
+    return patch.object(Partition, "rebuild", rebuild)
+
+
+# --- the clock
+
+
+@bug
+def deadlines_are_not_heard() -> AbstractContextManager[object]:
+    """The clock alone never changes a verdict."""
+    return patch.object(Deadlines, "due", lambda *_: [])
+
+
+@bug
+def history_is_judged_by_the_clock_of_today() -> AbstractContextManager[object]:
+    """A lagging partition is judged as if it were caught up."""
+
+    def clock(self: Worker, partition: Partition) -> Clock:
+        return Clock(self._wall_ms(), real(self, partition).settled_ms)
+
+    real = Worker._clock
+    return patch.object(Worker, "_clock", clock)
+
+
+@bug
+def a_lagging_topic_is_taken_for_known() -> AbstractContextManager[object]:
+    """A source topic counts as known up to now, though something there waits to be read."""
+
+    def acked(self: Worker, number: int) -> dict[str, int]:
+        return dict.fromkeys(real_acked(self, number), 10**9)
+
+    real_acked = Worker._acked
+    return patch.object(Worker, "_acked", acked)
+
+
+@bug
+def open_transactions_are_overlooked() -> AbstractContextManager[object]:
+    """What stands in an open transaction, or behind it, is taken for not sent."""
+
+    async def ends(self: SimEngine, tps: Collection[TP]) -> Mapping[TP, int]:
+        await real(self, tps)
+        return {tp: self._brokers.logs[tp].stable_end for tp in tps}
+
+    real = SimEngine.ends
+    return patch.object(SimEngine, "ends", ends)
+
+
+@bug
+def verdicts_are_sealed_by_one_partitions_clock() -> AbstractContextManager[object]:
+    """Final is what its own partition has come past, whatever other partitions still owe it."""
+
+    def clock(self: Worker, partition: Partition) -> Clock:
+        return Clock.at(partition.clock.now_ms)
+
+    return patch.object(Worker, "_clock", clock)
+
+
+# --- facts
+
+
+@bug
+def copies_are_not_recognised() -> AbstractContextManager[object]:
+    """A fact that is delivered again is taken in again."""
+
+    def with_fact(known: list[Fact], fact: Fact) -> tuple[list[Fact], Reception]:
+        kept = list(known)
+        insort(kept, fact, key=delivery_order)
+        return kept, "applied"
+
+    return patch.object(cxstream.domain.cases, "with_fact", with_fact)
+
+
+@bug
+def the_first_copy_taken_in_is_kept() -> AbstractContextManager[object]:
+    """Of copies the one processed first counts, not the one delivered first."""
+
+    def with_fact(known: list[Fact], fact: Fact) -> tuple[list[Fact], Reception]:
+        if any(other.event_id == fact.event_id for other in known):
+            return known, "duplicate"
+        return real(known, fact)
+
+    real = cxstream.domain.cases.with_fact
+    return patch.object(cxstream.domain.cases, "with_fact", with_fact)
+
+
+@bug
+def boards_are_not_told() -> AbstractContextManager[object]:
+    """Cases of one asset do not hear of each other."""
+    return patch.object(
+        cxstream.kafka.case_agent, "told_by", lambda *args: ({}, cxstream.engine.boards.told_by(*args)[1])
+    )
+
+
+@bug
+def survivors_are_not_told() -> AbstractContextManager[object]:
+    """A merged case keeps what it knows to itself."""
+    return patch.object(
+        cxstream.kafka.case_agent, "told_by", lambda *args: (cxstream.engine.boards.told_by(*args)[0], {})
+    )
+
+
+@bug
+def a_conclusion_is_relayed() -> AbstractContextManager[object]:
+    """Boards are told of an opening only: what mends or cancels it later stays at home."""
+
+    def identity(facts: Iterable[Fact]) -> Iterator[Fact]:
+        return (fact for fact in real(facts) if fact.type == "opened")
+
+    real = cxstream.engine.boards._identity
+    return patch.object(cxstream.engine.boards, "_identity", identity)
+
+
+@bug
+def a_newcomer_is_not_told_what_the_board_knows() -> AbstractContextManager[object]:
+    """A case that is new on a board hears only of what comes after it."""
+
+    def for_members(old: Any, new: Any) -> Postings:  # noqa: ANN401 - boards
+        newcomers = new.facts.keys() - old.facts.keys()
+        return {key: fact for key, fact in real(old, new).items() if key[0] not in newcomers}
+
+    real = cxstream.engine.boards.for_members
+    return patch.object(cxstream.kafka.case_agent, "for_members", for_members)
+
+
+# --- the barrier and the writer
+
+
+@bug
+def offsets_are_committed_before_the_barrier() -> AbstractContextManager[object]:
+    """What was read is committed, processed or not."""
+
+    def committable(self: PartitionBatches, tp: TP) -> int | None:
+        lane = self._lanes.get(tp)
+        return None if lane is None else lane.read
+
+    return patch.object(PartitionBatches, "committable", committable)
+
+
+@bug
+def batches_are_acknowledged_before_the_relays_are() -> AbstractContextManager[object]:
+    """Relays are sent, but not waited for."""
+
+    async def produce_many(self: SimEngine, topic: str, partition: int | None, records: Sequence[Outgoing]) -> None:
+        if topic.endswith(("-assets", "-relays")):
+            for record in records:
+                number = self._brokers.partition_of(topic, record.key)
+                self.writes.send(topic, number, [record]).add_done_callback(lambda task: task.exception())
+        else:
+            await real(self, topic, partition, records)
+
+    real = SimEngine.produce_many
+    return patch.object(SimEngine, "produce_many", produce_many)
+
+
+@bug
+def records_are_not_waited_for() -> AbstractContextManager[object]:
+    """The changelog is written, but its acknowledgement is not waited for."""
+
+    def put_many(self: ChangelogTable, partition: int, items: Any) -> Any:  # noqa: ANN401 - the real one's
+        real(self, partition, items).add_done_callback(lambda task: task.cancelled() or task.exception())  # type: ignore[attr-defined]
+
+        async def nothing() -> list[Any]:
+            return []
+
+        return nothing()
+
+    real = ChangelogTable.put_many
+    return patch.object(ChangelogTable, "put_many", put_many)
+
+
+@bug
+def a_failed_write_is_ignored() -> AbstractContextManager[object]:
+    """A write that is not acknowledged is taken for done."""
+
+    async def deliver(self: Any, *args: Any) -> Any:  # noqa: ANN401 - the real one's
+        try:
+            return await real(self, *args)
+        except WriteFailedError:
+            return []
+
+    real = BatchProducer._deliver
+    return patch.object(BatchProducer, "_deliver", deliver)
+
+
+@bug
+def reading_goes_on_at_the_end() -> AbstractContextManager[object]:
+    """A partition that was taken over is read from its end, not from the committed offset."""
+
+    def open_at_end(self: PartitionBatches, generation: int, starts: Mapping[TP, tuple[int, int]]) -> None:
+        real(self, generation, {tp: (end, end) for tp, (_start, end) in starts.items()})
+
+    real = PartitionBatches.open
+    return patch.object(PartitionBatches, "open", open_at_end)
+
+
+@bug
+def ghosts_are_kept() -> AbstractContextManager[object]:
+    """Keys of a partition that is not owned any more stay in memory, and so does where reading had come to."""
+
+    async def on_rebalance(self: ChangelogTable, *_: object) -> None:
+        self._complete = dict.fromkeys(self._complete, 10**9) | {}
+
+    return patch.object(ChangelogTable, "on_rebalance", on_rebalance)

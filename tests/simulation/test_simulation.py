@@ -1,0 +1,85 @@
+"""The whole service under faults: real workers on a virtual clock, held to an oracle that was written apart."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from simulation.faults import FAULTS
+from simulation.planted import BUGS
+from simulation.run import simulate
+
+BLOCKS = [range(first, first + 20) for first in range(0, 200, 20)]
+"""Seeds, in blocks that a failure names."""
+ENOUGH_SEEDS = 40
+"""Within so many runs every planted bug must be found."""
+FEWEST_BUGS = 15
+
+
+def _findings(seed: int) -> tuple[int, list[str], int]:
+    report = simulate(seed)
+    return seed, list(report.findings), report.compared
+
+
+def _found_at(bug: str) -> int | None:
+    """Return the first seed whose run finds a planted bug."""
+    for seed in range(ENOUGH_SEEDS):
+        with BUGS[bug]():
+            if simulate(seed).findings:
+                return seed
+    return None
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Return as many processes as there are cores: a run is a matter of its seed, wherever it runs."""
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as processes:
+        yield processes
+
+
+@pytest.mark.parametrize("seeds", BLOCKS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+def test_no_fault_makes_a_figure_wrong(pool: ProcessPoolExecutor, seeds: range) -> None:
+    """Whatever goes wrong, what scrapes say is the oracle's, on the way and at the end (operations page, 6)."""
+    for seed, findings, compared in pool.map(_findings, seeds):
+        assert not findings, (seed, findings)
+        assert compared > 1, seed
+
+
+def test_every_fault_is_met() -> None:
+    """Agreement is not idleness: within these seeds every fault is drawn."""
+    met: Counter[str] = Counter()
+    for seed in range(15):
+        met += simulate(seed).faults
+    assert {fault.__name__ for fault in FAULTS} <= met.keys()
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    """A run can be repeated: everything written and everything scraped is the same, in another process too."""
+    code = "import sys; from simulation.run import simulate; print(*[simulate(seed).digest for seed in (3, 4)])"
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join([str(Path(__file__).parents[1]), *sys.path])},
+        ).stdout
+        for hash_seed in ("0", "1")
+    ]
+    assert runs[0] == runs[1]
+    assert runs[0].split() == [simulate(seed).digest for seed in (3, 4)]
+
+
+def test_planted_bugs_are_found(pool: ProcessPoolExecutor) -> None:
+    """A simulator that finds nothing proves nothing: each of these bugs is found within a few runs."""
+    found = dict(zip(BUGS, pool.map(_found_at, BUGS), strict=True))
+    print(*(f"{bug}: seed {seed}" for bug, seed in found.items()), sep="\n")
+    assert not [bug for bug, seed in found.items() if seed is None]
+    assert len(found) >= FEWEST_BUGS

@@ -1,0 +1,137 @@
+"""Writing whole batches and knowing whose a record is: what a partition given up in mid-write leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from cxstream.kafka.changelog_table import (
+    STAMP_HEADER,
+    BatchProducer,
+    ChangelogTable,
+    OffsetRange,
+    Outgoing,
+    PartitionLostError,
+    Stamp,
+)
+from parts.agent import Record
+
+
+class Producer:
+    """A producer whose batches are acknowledged at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def create_batch(self) -> Any:  # noqa: ANN401 - aiokafka's batch has no type
+        """Return a batch that takes everything."""
+        return Batch()
+
+    async def send_batch(self, _batch: object, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        """Take a batch."""
+        self.sent.append(f"{topic}[{partition}]")
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        done.set_result(Record(None, None, 0, (), len(self.sent)))
+        return done
+
+
+class Batch:
+    """A batch that takes everything."""
+
+    def append(self, **_record: object) -> object:
+        """Take a record."""
+        return self
+
+    def close(self) -> None:
+        """Take no more."""
+
+    def record_count(self) -> int:
+        """Return how many records there are."""
+        return 1
+
+
+@pytest.mark.parametrize("is_permitted", [True, False])
+def test_a_write_that_was_refused_leaves_the_tenure_in_doubt(is_permitted: bool) -> None:  # noqa: FBT001
+    """Tables hold what was to be written: unless all of it reached the changelog, they are to be read again."""
+
+    async def run() -> None:
+        allowed = asyncio.Event()
+        if is_permitted:
+            allowed.set()
+
+        async def permission() -> None:
+            await allowed.wait()
+
+        producer = Producer()
+        writes = BatchProducer(lambda: producer, permission, 1024)
+        task = writes.send("t", 0, [Outgoing(b"k", b"v")])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.01, allowed.set)
+        assert await writes.end_tenure(1.0) is is_permitted
+        if is_permitted:
+            assert await task == [OffsetRange(1, 1)]
+        else:
+            with pytest.raises(PartitionLostError):
+                await task
+        assert producer.sent == (["t[0]"] if is_permitted else [])
+
+    asyncio.run(run())
+
+
+class Memory(ChangelogTable):
+    """The table without Faust under it."""
+
+    def __init__(self) -> None:
+        self._partitions = {}
+        self._complete = {}
+        self._beyond = {0: {}}  # type: ignore[assignment]
+        self._stamps = {}
+        self._stale = {0: {}}  # type: ignore[assignment]
+
+
+def written(offset: int, value: bytes, term: int, key: bytes = b"k", generation: int = 1) -> Record:
+    """Return a record of a changelog as its owner stamped it."""
+    stamp = b"%d.%d" % Stamp(term, generation)
+    return Record(key, value, 0, [(STAMP_HEADER, stamp)], offset)
+
+
+def test_a_record_of_an_owner_of_old_is_set_aside() -> None:
+    """What comes after a later owner's records is not applied by recovery, whoever wrote it; it is to be united."""
+    table = Memory()
+    late = written(2, b"zombie", 1)
+    table.apply(0, [written(0, b"first", 1), written(1, b"second", 2), late], 3)
+    assert table.get(0, b"k") == b"second"
+    assert table.stale(0) == [late]
+    table.apply(0, [written(3, b"third", 2)], 4)
+    assert (table.get(0, b"k"), table.stale(0)) == (b"third", [])
+
+
+def test_owners_that_wrote_nothing_are_told_apart_by_generation() -> None:
+    """Two owners that recovered the same changelog have the same term; the later generation is the later owner."""
+    table = Memory()
+    table.apply(0, [written(0, b"of 8", 3, generation=8), written(1, b"of 7", 3, generation=7)], 2)
+    assert table.get(0, b"k") == b"of 8"
+    assert len(table.stale(0)) == 1
+
+
+def test_a_tenure_writes_with_a_higher_term_than_all_before() -> None:
+    """Terms rise from owner to owner, also where the group was deleted and generations begin anew."""
+    table = Memory()
+    table.apply(0, [written(0, b"old", 5, generation=90)], 1)
+    table.begin_tenure(0, 1)
+    assert table._stamps[0] == Stamp(6, 1)
+    assert Stamp(6, 1) > Stamp(5, 90)
+
+
+def test_ranges_that_overlap_are_complete_together() -> None:
+    """A range that was read back may hold one of ours that was acknowledged meanwhile; nothing goes back for it."""
+    table = Memory()
+    table.apply(0, [], 10)
+    table._advance(0, [OffsetRange(14, 14)])
+    table.was_read(0, OffsetRange(10, 20))
+    assert (table.complete_offset(0), table.unread_ranges(0)) == (20, [])
+    table._advance(0, [OffsetRange(23, 24)])
+    assert table.unread_ranges(0) == [OffsetRange(21, 22)]
