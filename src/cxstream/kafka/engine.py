@@ -30,6 +30,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
+from . import tolerant_records
 from .changelog_table import BatchProducer, ChangelogTable, OffsetRange, Outgoing, PartitionLostError
 from .partition_batches import PartitionBatch, PartitionBatches, Progress, ReadRange, Record
 from .ports import Hooks
@@ -68,6 +69,7 @@ def _assert_read_versions() -> None:
 
 
 _assert_read_versions()
+tolerant_records.install()
 
 READ_UNCOMMITTED = 0
 FOLLOW_PAUSE_SECONDS = 1.0
