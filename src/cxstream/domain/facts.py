@@ -214,7 +214,7 @@ def _changes(value: object) -> dict[str, Scalar]:
     if not isinstance(value, Mapping) or not value:
         raise RejectedError("invalid", "set", _CORRECTION)
     changes: dict[str, Scalar] = {}
-    for name in value.keys() & vocabulary.CORRECTABLE:
+    for name in sorted(value.keys() & vocabulary.CORRECTABLE):
         new = value[name]
         if name in vocabulary.TIME_FIELDS and new is not None:
             changes[name] = _time(f"set.{name}", new)

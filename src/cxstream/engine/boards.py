@@ -85,7 +85,7 @@ def for_boards(case: Case, policy: Policy) -> Postings:
     return {
         (asset, case.case_id, fact.event_id): fact
         for assets, told in ((named, identity), (taken_over, case.facts))
-        for asset in map(policy.asset, assets)
+        for asset in map(policy.asset, sorted(assets))
         if asset
         for fact in told
     }
@@ -103,7 +103,7 @@ def for_survivors(case: Case) -> Postings:
     known = {case.case_id: case.facts, **_absorbing(case.relayed)}
     return {
         (survivor, origin, fact.event_id): fact
-        for survivor in survivors
+        for survivor in sorted(survivors)
         for origin, facts in known.items()
         if origin != survivor
         for fact in facts
@@ -158,7 +158,7 @@ def _news(old: Postings, new: Postings, case: Case) -> Postings:
     Whom only a copy named that is no longer kept is told the kept one: what was heard must not stand (rule 1).
     """
     told = {key: fact for key, fact in new.items() if old.get(key) != fact}
-    for key in old.keys() - new.keys():
+    for key in sorted(old.keys() - new.keys()):
         _to, origin, event_id = key
         facts = case.facts if origin == case.case_id else case.relayed.get(origin, [])
         kept = next((fact for fact in facts if fact.event_id == event_id), old[key])

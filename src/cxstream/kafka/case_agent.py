@@ -224,10 +224,11 @@ class CaseAgent:
         if table is self.boards:
             boards: dict[bytes, _BoardInHand] = {}
             for record in records:
+                board = self._board(partition.number, record.key, boards)
                 if record.value is not None:
-                    board = self._board(partition.number, record.key, boards)
                     board.new = board.new.unite(read_board(record.value), self.policy)
-            await self._publish_boards(partition, boards)
+            known = {key: board for key, board in boards.items() if board.new.facts or board.new.crowded_since_ms}
+            await self._publish_boards(partition, known)
             return
         in_hand: dict[bytes, _CaseInHand] = {}
         for record in records:

@@ -41,7 +41,7 @@ class Partition:
         self.lock = asyncio.Lock()
         """Held by whoever changes cases of this partition, from reading them to the acknowledged write."""
         self._silent_since_ms: Mapping[str, int] | None = None
-        self._withheld: set[bytes] = set()
+        self._withheld: dict[bytes, None] = {}  # in order: a set would have another one in every process
         self._announced_ms: int | None = None
         self._recheck: dict[bytes, None] = {}
         self.sweeping: Iterator[bytes] = iter(())
@@ -71,9 +71,9 @@ class Partition:
             self.ledger.replace(old, new)
         self.deadlines.set(key, NEVER_MS if new is None else new.deadline_ms)
         self.settling.set(key, NEVER_MS if new is None else new.settles_ms)
-        self._withheld.discard(key)
+        self._withheld.pop(key, None)
         if new is not None and any(verdict.reason == SOURCE_SILENT for verdict in new.verdicts):
-            self._withheld.add(key)
+            self._withheld[key] = None
 
     def announced(self, said: Said) -> None:
         """Note what was said of it; the first word in this tenure counts."""
