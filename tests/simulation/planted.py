@@ -197,16 +197,6 @@ def open_transactions_are_overlooked() -> AbstractContextManager[object]:
     return patch.object(SimEngine, "ends", ends)
 
 
-@bug
-def verdicts_are_sealed_by_one_partitions_clock() -> AbstractContextManager[object]:
-    """Final is what its own partition has come past, whatever other partitions still owe it."""
-
-    def clock(self: Worker, partition: Partition) -> Clock:
-        return Clock.at(partition.clock.now_ms)
-
-    return patch.object(Worker, "_clock", clock)
-
-
 # --- facts
 
 
