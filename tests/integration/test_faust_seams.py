@@ -510,10 +510,10 @@ def test_a_paused_worker_comes_back_and_spoils_nothing(case: Case) -> None:
         second.wait(lambda status: status["open"] and status["count"] > 500)
         count = first.status()["count"]
         first.wait(lambda status: status["count"] > count + 300)
-        first.process.signal(signal.SIGSTOP)
+        first.process.pause()
         count = second.wait(lambda status: status["open"] and len(status["owned"]) == PARTITIONS)["count"]
         second.wait(lambda status: status["count"] > count + 500)
-        first.process.signal(signal.SIGCONT)
+        first.process.resume()
         for worker in (first, second):
             worker.wait(lambda status: status["open"] and len(status["owned"]) == 2 and status["generation"] >= 4)
     assert_exact(case, first, second)

@@ -7,7 +7,6 @@ import base64
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
@@ -219,13 +218,13 @@ class ApacheKafka:
         """Freeze (SIGSTOP): connections stay open and nothing answers."""
         for node in self._chosen(broker):
             if node.process is not None:
-                node.process.signal(signal.SIGSTOP)
+                node.process.pause()
 
     def resume(self, broker: int | None = None) -> None:
         """Let a paused broker go on (SIGCONT)."""
         for node in self._chosen(broker):
             if node.process is not None:
-                node.process.signal(signal.SIGCONT)
+                node.process.resume()
 
     def close(self) -> None:
         """End what still runs and remove temporary storage; the object is of no use after."""

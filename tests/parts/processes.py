@@ -96,6 +96,16 @@ class ServerProcess:
         if self.running:
             self._child.send_signal(number)
 
+    def pause(self) -> None:
+        """Freeze the server (SIGSTOP), and return once every thread of it stands; nothing happens when it has ended."""
+        if self.running:
+            self._child.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        """Let a paused server go on (SIGCONT)."""
+        self.signal(signal.SIGCONT)
+
     def end(self, *, grace_seconds: float) -> None:
         """Ask the server to stop, wait, and kill it after `grace_seconds` (at once when 0)."""
         with self._lock:

@@ -149,11 +149,11 @@ class WorkerProcess:
 
     def pause(self) -> None:
         """Freeze it (SIGSTOP): its connections stay open, and it says nothing."""
-        self.process.signal(signal.SIGSTOP)
+        self.process.pause()
 
     def resume(self) -> None:
         """Let a paused worker go on (SIGCONT)."""
-        self.process.signal(signal.SIGCONT)
+        self.process.resume()
 
     def log_tail(self) -> str:
         """Return the last lines it printed."""
