@@ -31,7 +31,6 @@ from cxstream.kafka.codec import REASONS, Codec
 from cxstream.kafka.connection import Connection, connection
 from cxstream.kafka.engine import EngineApp, EngineSettings, run
 from cxstream.kafka.partition import Partition
-from cxstream.kafka.partition_batches import Progress
 from cxstream.kafka.ports import Engine, Table
 from cxstream.kafka.schemas import Registry, SchemaIds, Schemas
 from cxstream.kafka.topics import (
@@ -241,7 +240,7 @@ class Worker:
     async def _tick(self) -> None:
         """Ask how far the topics go; move clocks and watermarks, judge what is due, and say how far all is."""
         lows, asked_ms = self._group.lows, self._wall_ms()
-        read = [tp for tp in self._engine.progress() if tp.partition in self._partitions]
+        read = [TP(topic, number) for number in sorted(self._partitions) for topic in self._engine.progress(number)]
         numbers = sorted({tp.partition for tp in read})
         changelogs = [TP(table.changelog_topic_name, number) for table in self._tables for number in numbers]
         ends = await self._engine.ends([*read, *changelogs])
@@ -289,7 +288,7 @@ class Worker:
 
     def _acked(self, number: int) -> dict[str, int]:
         """Return how far each topic of a partition is processed; empty while it is not read."""
-        return {tp.topic: progress.acked for tp, progress in self._engine.progress().items() if tp.partition == number}
+        return {topic: lane.acked for topic, lane in self._engine.progress(number).items()}
 
     async def _unite_stale(self, partition: Partition) -> None:
         """Unite what an owner of old wrote after a later one, and recovery has set aside."""
@@ -320,12 +319,6 @@ class Worker:
                 table.was_read(partition.number, offsets)
             self.activity.foreign_write(table.name, len(records))
 
-    def _source_progress(self, number: int) -> dict[str, Progress]:
-        """Return how far ticket, dispatch and parts are in a partition; empty while it is not read."""
-        sources = self._roles.sources
-        progress = {tp.topic: state for tp, state in self._engine.progress().items() if tp.partition == number}
-        return {sources[topic]: state for topic, state in progress.items() if topic in sources}
-
     # --- what is shown
 
     def snapshot(self) -> WorkerSnapshot:
@@ -354,7 +347,8 @@ class Worker:
 
     def _partition_snapshot(self, partition: Partition) -> PartitionSnapshot:
         number, now_ms = partition.number, self._wall_ms()
-        lag = {source: progress.lag for source, progress in self._source_progress(number).items()}
+        sources, progress = self._roles.sources, self._engine.progress(number)
+        lag = {sources[topic]: lane.lag for topic, lane in progress.items() if topic in sources}
         if partition.caught_up and lag:
             partition.ledger.advance(partition.counted_ms)
         took = partition.clock.delivered_ms

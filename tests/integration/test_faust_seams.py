@@ -181,7 +181,7 @@ def describe(app: EngineApp, table: ChangelogTable) -> dict[str, Any]:
         "generation": app.generation,
         "keys": {p: table.count(p) for p in range(PARTITIONS)},
         "ids": {p: sum(int.from_bytes(v, "big").bit_count() for _, v in table.items_of(p)) for p in sorted(app.owned)},
-        "lag": [p.lag for p in app.batches.progress().values()],
+        "lag": [lane.lag for p in sorted(app.owned) for lane in app.batches.progress(p).values()],
         "refused": app.batches.refused_records,
         "foreign": {p: table.unread_ranges(p) for p in range(PARTITIONS)},
     }

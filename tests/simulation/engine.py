@@ -306,9 +306,9 @@ class SimEngine:
             if isinstance(result, BaseException):
                 raise result
 
-    def progress(self) -> Mapping[TP, Progress]:
-        """Return how far each owned source partition is."""
-        return self.batches.progress()
+    def progress(self, number: int) -> Mapping[str, Progress]:
+        """Return how far each topic is in one partition number."""
+        return self.batches.progress(number)
 
     async def ends(self, tps: Collection[TP]) -> Mapping[TP, int]:
         """Ask the brokers where partitions end, open transactions included."""
@@ -506,7 +506,7 @@ class SimEngine:
         await asyncio.sleep(self._conditions.commit_seconds)
         self._commit_due = False
         await self.commit()
-        behind = any(progress.read > progress.acked for progress in self.progress().values())
+        behind = any(lane.read > lane.acked for number in self.owned for lane in self.progress(number).values())
         if behind or not self._conditions.heard.is_set():
             self.commit_soon()
 

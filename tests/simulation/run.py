@@ -401,7 +401,7 @@ class Simulation:
                     instances[0][1],
                     records_of(cases.items_of(number)),
                     boards_of(engine.tables["boards"].items_of(number)),
-                    {tp: state.acked for tp, state in engine.progress().items() if tp.partition == number},
+                    {TP(topic, number): state.acked for topic, state in engine.progress(number).items()},
                     clock.settled_ms,
                     bool(clock.silent_since_ms),
                 )
@@ -430,11 +430,11 @@ class Simulation:
         for number in ready:
             if number not in engine.owned and now - engine.given_up_at.get(number, now) > longest:
                 self.book.find(f"{process.name} still speaks of partition {number}, given up long ago")
-        progress = engine.progress()
         for partition in scrape.partitions:
             owned = process.worker._partitions.get(partition.partition) if process.worker is not None else None
             if partition.ready and owned is not None and not owned.lock.locked():
-                acked = {tp: one.acked for tp, one in progress.items() if tp.partition == partition.partition}
+                number = partition.partition
+                acked = {TP(topic, number): one.acked for topic, one in engine.progress(number).items()}
                 ends = {} if partition.partition in engine.kept else engine.opened_ends
                 for tp, offset in acked.items():
                     if offset < ends.get(tp, 0):

@@ -77,16 +77,18 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
     verdicts, changes, deadline_ms, settles_ms = [], [], NEVER_MS, NEVER_MS
     for old, new, judgement, settled_by_ms in _standings(case, units, catalogue, policy, clock):
         verdicts.append(new)
-        if judgement is not None and (old is None or new.sequence != old.sequence):
+        if judgement is None:
+            continue
+        if old is None or new.sequence != old.sequence:
             changes.append(Change(old, new, judgement.evidence))
-        if judgement is not None and not new.sealed:
+        if not new.sealed:
             settles_ms = min(settles_ms, settled_by_ms)
             deadline_ms = min(deadline_ms, judgement.wakes_ms if judgement.wakes_ms <= new.seal_ms else NEVER_MS)
     segment = case.segment if case.is_forgotten else _segment(units.own_evidence())
-    found = (verdicts, segment, deadline_ms)
-    if settles_ms == NEVER_MS:
-        settles_ms = _in_no_window_ms(verdicts, policy) if verdicts or case.is_forgotten else NEVER_MS
-    if found != (case.verdicts, case.segment, case.deadline_ms) or settles_ms != case.settles_ms:
+    if settles_ms == NEVER_MS and (verdicts or case.is_forgotten):
+        settles_ms = _in_no_window_ms(verdicts, policy)
+    known = (case.verdicts, case.segment, case.deadline_ms, case.settles_ms)
+    if (verdicts, segment, deadline_ms, settles_ms) != known:
         case = msgspec.structs.replace(
             case,
             verdicts=verdicts,

@@ -530,9 +530,9 @@ class EngineApp(faust.App):
         """Return the changelog records still to be read, per active changelog partition."""
         return {tp: max(0, count) for tp, count in self.recovery.active_remaining().items()}
 
-    def progress(self) -> Mapping[TP, Progress]:
-        """Return how far each owned source partition is; empty while none are read."""
-        return self.batches.progress()
+    def progress(self, number: int) -> Mapping[str, Progress]:
+        """Return how far each topic is in one partition number; empty while it is not read."""
+        return self.batches.progress(number)
 
     async def ends(self, tps: Collection[TP]) -> Mapping[TP, int]:
         """Ask the brokers where partitions end (the offset the next record will get), open transactions included.

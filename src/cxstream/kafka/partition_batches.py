@@ -123,9 +123,10 @@ class PartitionBatches:
             if batch is not None:
                 return batch
 
-    def progress(self) -> Mapping[TP, Progress]:
-        """Return how far each owned source partition is, idle ones included; empty while none are owned."""
-        return {tp: Progress(lane.acked, lane.read, lane.end, lane.as_of_ms) for tp, lane in self._lanes.items()}
+    def progress(self, number: int) -> Mapping[str, Progress]:
+        """Return how far each topic is in one partition number, idle ones included; empty while it is not read."""
+        lanes = {tp.topic: self._lanes[tp] for tp in sorted(self._numbers.get(number, ()))}
+        return {topic: Progress(lane.acked, lane.read, lane.end, lane.as_of_ms) for topic, lane in lanes.items()}
 
     # --- for the consumer -------------------------------------------------------------------------------------------
 

@@ -117,8 +117,8 @@ class Engine(Protocol):
     async def produce_many(self, topic: str, partition: int | None, records: Sequence[Outgoing]) -> None:
         """Produce records, spread by key if no partition is given; returns when all are acknowledged, or raises."""
 
-    def progress(self) -> Mapping[TP, Progress]:
-        """Return how far each owned source partition is; empty while none are read."""
+    def progress(self, number: int) -> Mapping[str, Progress]:
+        """Return how far each topic is in one partition number; empty while it is not read."""
 
     async def ends(self, tps: Collection[TP]) -> Mapping[TP, int]:
         """Ask the brokers where partitions end, open transactions included. Raises KafkaError."""
