@@ -8,7 +8,8 @@ import logging
 import logging.config
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, NamedTuple, NoReturn
 
@@ -62,6 +63,15 @@ def wall_ms() -> int:
 
 class WriteFailedError(Exception):
     """What the clock changed could not be written; the worker ends, and the next owner judges it again."""
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Tell a write that was refused, and ends the worker, from an answer that did not come, and is asked for again."""
+    try:
+        yield
+    except KafkaError as error:
+        raise WriteFailedError(str(error)) from error
 
 
 class _Lingering(NamedTuple):
@@ -277,12 +287,11 @@ class Worker:
             for table in self._tables:
                 await self._unite(partition, table, ends[table.changelog_topic_name])
             # Judged before it is caught up: figures of an earlier clock must not be shown as those of now.
-            await self._agent.judge_due(partition)
-            await self._agent.sweep(partition, self._group.settled_ms)
+            with _writing():
+                await self._agent.judge_due(partition)
+                await self._agent.sweep(partition, self._group.settled_ms)
         except PartitionLostError:
             return None
-        except KafkaError as error:
-            raise WriteFailedError(str(error)) from error
         partition.caught_up |= is_past and partition.is_heard(self._group.of(partition.number))
         return said
 
@@ -315,7 +324,8 @@ class Worker:
             logger.warning("another worker wrote %s of %s[%d]", offsets, table.name, partition.number)
             records = await self._engine.read(TP(table.changelog_topic_name, partition.number), offsets)
             async with partition.lock:
-                await self._agent.unite(partition, table, records)
+                with _writing():
+                    await self._agent.unite(partition, table, records)
                 table.was_read(partition.number, offsets)
             self.activity.foreign_write(table.name, len(records))
 

@@ -28,7 +28,6 @@ class Spoken(NamedTuple):
     """Partitions that have an owner to believe."""
     lag_records: int
     """Of the source topics, as their believed owners see them."""
-    retracted: int
     samples: Samples
     """The business figures of the believed owners, each sample once per partition."""
 
@@ -81,7 +80,6 @@ def fence(scrapes: Iterable[Samples]) -> Spoken:
     return Spoken(
         frozenset(generations),
         int(sum(lags.values())),
-        int(samples.sum("cxstream_vital_sign_retracted_units")),
         samples,
     )
 

@@ -155,7 +155,7 @@ def _is_ready(worker: WorkerProcess) -> bool:
     return worker.ask("/readyz").status == 200
 
 
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 45.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 120.0) -> None:
     """Wait until a condition holds; raises TimeoutError saying what was waited for."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -19,7 +19,7 @@ from .broker import ProxiedKafka
 from .feed import Feed
 from .fence import Spoken
 from .fleet import Fleet, Seen
-from .truth import Truth, said_of
+from .truth import Truth, Unit, said_of, taken_back
 
 SESSION_SECONDS = 5.0
 LEDGER = {
@@ -38,7 +38,7 @@ WORKER = {
     "CXSTREAM_KAFKA_SOURCE_SILENT_AFTER": "ticket=0s",
 }
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 120.0
 """For everything to be processed."""
 AGREE_SECONDS = 15.0
 """For figures to follow when all is processed: relays are on their way, and the clock is looked at twice a second."""
@@ -50,7 +50,6 @@ class Compared(NamedTuple):
 
     differences: list[str]
     series: int
-    retracted: int
 
 
 class Outcome(NamedTuple):
@@ -114,7 +113,7 @@ class Trial:
                 agree_by = float("inf")
                 if now > settle_by:
                     covered = f"{len(spoken.covered)} of {self.job.partitions} partitions spoken for"
-                    return Compared([f"not settled: {covered}, lag {spoken.lag_records}"], 0, 0)
+                    return Compared([f"not settled: {covered}, lag {spoken.lag_records}"], 0)
             else:
                 agree_by = min(agree_by, now + AGREE_SECONDS)
                 found, wanted = exposed(spoken.samples), self.truth.at(now_ms)
@@ -122,7 +121,7 @@ class Trial:
                 if not differences or now > agree_by:
                     if differences:
                         differences = [*self.recorded_differences(fleet.job, now_ms), *differences]
-                    return Compared(differences[:SHOWN_DIFFERENCES], series_of(wanted), spoken.retracted)
+                    return Compared(differences[:SHOWN_DIFFERENCES], series_of(wanted))
             time.sleep(0.2)
 
     def suffer(self, inject: Callable[[Trial, Random], None], dice: Random, workers: int = 0) -> Outcome:
@@ -138,7 +137,7 @@ class Trial:
                 compared = self.compare()
                 differences = compared.differences + [line for one in seen for line in one.excess][:SHOWN_DIFFERENCES]
             if workers and not differences:
-                differences += self.renew(workers, compared.retracted)
+                differences += self.renew(workers)
         except Exception as failure:  # noqa: BLE001 - a fault that is not survived is told like a difference
             said = _COLOURS.sub("", str(failure)).splitlines() or [""]
             first, last = said[0], said[-1] if len(said) > 1 else ""
@@ -148,29 +147,37 @@ class Trial:
 
     def recorded_differences(self, job: Job, now_ms: int) -> list[str]:
         """Say of which units the records in the changelog say something else than the truth, and leave both to read."""
-        records: dict[bytes, Case] = {}
-        for record in job.read(job.table.changelogs["cases"].name):
-            if record.value is not None:
-                records[record.key] = read_case(record.value)
-        found, wanted = said_of(records.values()), self.truth.verdicts(now_ms)
+        records = records_of(job)
+        found, wanted = said_of(records), self.truth.verdicts(now_ms)
         units = [unit for unit in sorted(found.keys() | wanted.keys()) if found.get(unit) != wanted.get(unit)]
         cases = {case_id for _sign, case_id, _unit in units}
         lines = [str(event) for event in self.truth.events if event.event["case_id"] in cases]
-        lines += [str(record) for record in records.values() if record.case_id in cases]
+        lines += [str(record) for record in records if record.case_id in cases]
         (self.folder / "differing-cases.txt").write_text("\n".join(lines))
         return [f"record of {unit}: {found.get(unit)}, not {wanted.get(unit)}" for unit in units][:SHOWN_DIFFERENCES]
 
-    def renew(self, workers: int, retracted: int) -> list[str]:
+    def renew(self, workers: int) -> list[str]:
         """Replace all workers by new ones, which have nothing but the changelog, and compare again.
 
-        What a figure's past was (units once taken back) is nowhere but in the records: it must be `retracted` still.
+        What a figure's past was (units once taken back) is nowhere but in the records: it must be in them still.
         """
         old = tuple(self.fleet.workers)
+        before = taken_back(records_of(self.job))
         self.fleet.ready(*self.fleet.launch(workers))
         self.fleet.stop(*old)
-        again = self.compare()
-        lost = [] if again.retracted == retracted else [f"retracted units: {again.retracted}, were {retracted}"]
-        return [f"fresh workers: {difference}" for difference in (*again.differences, *lost)]
+        differences = self.compare().differences or self.retracted_differences(before)
+        return [f"fresh workers: {difference}" for difference in differences]
+
+    def retracted_differences(self, before: set[Unit]) -> list[str]:
+        """Say what is shown as taken back and not recorded so, or was once and is no more; the clock may add some."""
+        agree_by = time.monotonic() + AGREE_SECONDS
+        while True:
+            shown, recorded = self.truth.retracted(self.fleet.spoken()), taken_back(records_of(self.job))
+            if before <= recorded and shown == len(recorded):
+                return []
+            if time.monotonic() > agree_by:
+                lost = [f"{unit} was taken back, and its record says so no more" for unit in sorted(before - recorded)]
+                return [f"{shown} units are shown as taken back, {len(recorded)} recorded", *lost][:SHOWN_DIFFERENCES]
 
     def __enter__(self) -> Self:
         return self
@@ -179,6 +186,14 @@ class Trial:
         """End workers and traffic."""
         self.fleet.end()
         self.feed.stop()
+
+
+def records_of(job: Job) -> list[Case]:
+    """Return the case records of a job, as a worker that begins anew would read them."""
+    records: dict[bytes, Case | None] = {}
+    for record in job.read(job.table.changelogs["cases"].name):
+        records[record.key] = None if record.value is None else read_case(record.value)
+    return [case for case in records.values() if case is not None]
 
 
 def series_of(figures: Figures) -> int:

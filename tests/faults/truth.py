@@ -47,6 +47,11 @@ def said_of(cases: Iterable[Case]) -> dict[Unit, str]:
     }
 
 
+def taken_back(cases: Iterable[Case]) -> set[Unit]:
+    """Return the units of which these records say that something decided was taken back."""
+    return {(one.sign, case.case_id, one.unit) for case in cases for one in case.verdicts if one.retracted}
+
+
 class Truth:
     """Every event of a job, and what they come to."""
 
@@ -103,6 +108,10 @@ class Truth:
             for sign, units in shown.items()
             if units > most[sign]
         ]
+
+    def retracted(self, spoken: Spoken) -> int:
+        """Return how many units are shown as taken back, of all there were."""
+        return int(spoken.samples.sum("cxstream_vital_sign_retracted_units", window=self._longest))
 
     def verdicts(self, now_ms: int) -> dict[Unit, str]:
         """Return what is to be said of every unit at a clock reading."""
