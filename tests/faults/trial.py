@@ -40,8 +40,9 @@ WORKER = {
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 SETTLE_SECONDS = 120.0
 """For everything to be processed."""
-AGREE_SECONDS = 15.0
-"""For figures to follow when all is processed: relays are on their way, and the clock is looked at twice a second."""
+AGREE_SECONDS = 60.0
+"""For figures to follow when all is processed. What is final waits until the watermark has gone ten rounds of
+a second, from where it stood when the fault began."""
 SHOWN_DIFFERENCES = 12
 
 
