@@ -27,7 +27,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.types import TP
 
-from cxstream.kafka.changelog_table import BatchProducer, ChangelogTable, Outgoing, RecordTooLargeError
+from cxstream.kafka.changelog_table import BatchProducer, ChangelogTable, OffsetRange, Outgoing, RecordTooLargeError
 from cxstream.kafka.engine import EngineApp, EngineSettings, run
 from cxstream.kafka.partition_batches import PartitionBatch, PartitionBatches, ReadRange
 
@@ -117,6 +117,17 @@ def run_worker(options: dict[str, Any]) -> None:  # noqa: PLR0915 - the whole ti
     app.hooks.on_partitions_assigned = lambda partitions: tell("assigned", partitions)
     app.hooks.on_recovered = lambda partitions: tell("recovered", partitions)
     app.process(count_ids)
+
+    async def stray_cancellation() -> None:
+        raise asyncio.CancelledError
+
+    async def read_nothing() -> None:
+        await app.read(TP(table.changelog_topic_name, 0), OffsetRange(0, -1))
+        (folder / "read").touch()
+
+    runs = {"stray_cancellation": stray_cancellation, "read_nothing": read_nothing}
+    if options.get("run"):
+        app.task(runs[options["run"]])
 
     @app.task
     async def report() -> None:
@@ -582,6 +593,19 @@ def test_a_crashed_process_ends_whatever_hangs_in_it(case: Case) -> None:
     worker = case.worker(poison="0", hang_at_end=True, settings={"crash_seconds": 1.0})
     assert worker.ended() == 1
     assert "Timeout (0:00:01)!" in (worker.folder / "log").read_text()
+
+
+def test_a_task_that_is_cancelled_by_nobody_ends_the_process(case: Case) -> None:
+    """What goes on as long as the worker lives does not end silently: a stray cancellation ends the worker with it."""
+    worker = case.worker(run="stray_cancellation")
+    assert worker.ended() == 1
+    assert "cancelled, and not by a stop" in (worker.folder / "log").read_text()
+
+
+def test_reading_an_empty_range_cancels_nobody(case: Case) -> None:
+    """A consumer that is closed as soon as it was started does not let its own cancellations out."""
+    worker = case.worker(run="read_nothing")
+    worker.wait(lambda _status: (worker.folder / "read").exists())
 
 
 def test_a_failing_handler_ends_the_process_unacknowledged(case: Case) -> None:

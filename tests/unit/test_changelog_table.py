@@ -134,4 +134,6 @@ def test_ranges_that_overlap_are_complete_together() -> None:
     table.was_read(0, OffsetRange(10, 20))
     assert (table.complete_offset(0), table.unread_ranges(0)) == (20, [])
     table._advance(0, [OffsetRange(23, 24)])
-    assert table.unread_ranges(0) == [OffsetRange(21, 22)]
+    table._advance(0, [OffsetRange(25, 25)])
+    table._advance(0, [OffsetRange(27, 27)])
+    assert table.unread_ranges(0) == [OffsetRange(21, 22), OffsetRange(26, 26)]

@@ -219,8 +219,9 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         """
         gaps, complete = [], self._complete.get(partition, -1)
         for first, last in sorted(self._beyond[partition].items()):
-            gaps.append(OffsetRange(complete + 1, first - 1))
-            complete = last
+            if first > complete + 1:
+                gaps.append(OffsetRange(complete + 1, first - 1))
+            complete = max(complete, last)
         return gaps
 
     def begin_tenure(self, partition: int, generation: int) -> None:

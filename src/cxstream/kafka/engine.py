@@ -574,6 +574,7 @@ class EngineApp(faust.App):
         )
         try:
             await consumer.start()
+            await asyncio.sleep(0)  # its tasks begin: one that never did lets its cancellation by stop() out on us
             yield consumer
         finally:
             await consumer.stop()
@@ -686,6 +687,19 @@ class EngineApp(faust.App):
                     raise RuntimeError(f"the handler neither acknowledged nor failed: {batch.tp} {batch.next_offset}")
             finally:
                 del self._working[task]
+
+    def add_future(self, coro: Any) -> Any:
+        """Run a coroutine as long as the worker lives (adds to stock: a stray cancellation is a crash)."""
+        return super().add_future(self._lasting(coro))
+
+    async def _lasting(self, coroutine: Awaitable[None]) -> None:
+        try:
+            await coroutine
+        except asyncio.CancelledError:
+            if self.should_stop:
+                raise
+            # A library let out a cancellation of its own; mode would end the task silently: a clock that stands still.
+            raise RuntimeError(f"cancelled, and not by a stop: {coroutine!r}") from None
 
     async def crash(self, reason: BaseException) -> None:
         """Crash (adds to stock: a limit to how long the end may take)."""
