@@ -11,9 +11,10 @@ import click
 import orjson
 
 from cxstream.config import ConfigError, Settings, describe, load, reference
-from cxstream.domain.instant import parse_instant
+from cxstream.domain.instant import MINUTE_MS, parse_instant
 from cxstream.domain.policy import Policy
 from cxstream.exposition.families import FAMILIES
+from cxstream.offline import at_risk as risks
 from cxstream.offline import conformance as scenarios
 from cxstream.offline.events_file import read_events
 from cxstream.offline.judge import judge_facts
@@ -143,6 +144,25 @@ def simulate_faults(seed: int, steps: int) -> None:
         )
     sys.path.insert(0, str(tests.resolve()))
     sys.exit(import_module("simulation.run").main(seed, steps))
+
+
+@main.command("at-risk")
+@_FILES
+@click.option("--as-of", "as_of_ms", type=_Instant(), required=True, help="Clock reading: the present.")
+@click.option("--within", "minutes", type=click.IntRange(1), default=60, show_default=True, help="Minutes ahead.")
+def at_risk(files: tuple[Path, ...], as_of_ms: int, minutes: int) -> None:
+    """List what will be a miss soon unless something happens: one JSON object per unit, the most urgent first.
+
+    Exit status 2 if any line was wrong.
+    """
+    policy = Policy()
+    facts, wrong = read_events(files, policy.clock_skew_ms)
+    judged, _not_taken = judge_facts(facts, as_of_ms, CATALOGUE, policy)
+    for document in risks.documents(risks.at_risk(judged, as_of_ms, minutes * MINUTE_MS), as_of_ms, CATALOGUE):
+        click.echo(orjson.dumps(document))
+    for line in wrong:
+        click.echo(str(line), err=True)
+    sys.exit(WRONG_INPUT if wrong else 0)
 
 
 @main.command()

@@ -72,6 +72,8 @@ OTHERS: dict[str, tuple[str, object]] = {
         "job=all, region_product=24h 14d",
         {"job": ["all"], "region_product": ["24h", "14d"]},
     ),
+    "ledger.risk_horizon": ("2h", "2h"),
+    "ledger.risk_levels": ("job", ["job"]),
     "ledger.label_limit": ("10", 10),
     "ledger.label_values.priority": ("P1,P2", ["P1", "P2"]),
     "ledger.label_values.region": ("north, far south", ["north", "far south"]),

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from cxstream.config import Settings
 from cxstream.domain.cases import Case, Segment
-from cxstream.domain.instant import HOUR_MS
+from cxstream.domain.instant import HOUR_MS, NEVER_MS
 from cxstream.domain.verdict import Verdict, VerdictName
 from cxstream.engine.ledger import OTHER, Ledger, Level, Row
 from cxstream.exposition.activity import DISPOSITIONS, NO_VERDICT, VERDICTS, Activity
@@ -38,6 +38,7 @@ BUSINESS = (
     "cxstream_vital_sign_pending_units",
     "cxstream_vital_sign_excluded_units",
     "cxstream_vital_sign_retracted_units",
+    "cxstream_at_risk_units",
 )
 ROWS = (
     Row("first_time_fix", "job", "", "24h", "good", "provisional", 3),
@@ -46,6 +47,7 @@ ROWS = (
     Row("first_time_fix", "job", "", "24h", "pending", "", 4),
     Row("first_time_fix", "job", "", "24h", "excluded", "cancelled", 5),
     Row("first_time_fix", "job", "", "24h", "retracted", "", 1),
+    Row("on_time_arrival", "region", "north", "", "at_risk", "", 2),
 )
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -370,12 +372,14 @@ def full_ledger() -> Ledger:
         *(("excluded", reason, False) for reason in REASONS),
     ]
     ledger = Ledger(Settings().windows())
+    warned = sum(bool(sign.missing) for sign in CATALOGUE.values())
+    dues_ms = [NOW_MS + HOUR_MS // 2 if number < warned else NEVER_MS for number in range(TIER_A)]
     signs = [f"sign_{number}" for number in range(TIER_A)]
     segments = product(("unknown", *REGIONS), ("unknown", *PRODUCTS))
     for number, (region, family) in enumerate(segments):
         verdicts = [
-            Verdict(sign, f"{number}/{index}", name, reason, NOW_MS, NOW_MS + HOUR_MS, sealed, retracted=True)
-            for sign in signs
+            Verdict(sign, f"{number}/{index}", name, reason, NOW_MS, NOW_MS + HOUR_MS, sealed, 0, True, due_ms)
+            for sign, due_ms in zip(signs, dues_ms, strict=True)
             for index, (name, reason, sealed) in enumerate(standings)
         ]
         ledger.replace(None, Case(str(number), verdicts=verdicts, segment=Segment(region=region, product=family)))

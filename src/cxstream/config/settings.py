@@ -15,7 +15,7 @@ from cxstream.domain import vocabulary
 from cxstream.domain.cases import Segment
 from cxstream.domain.instant import DAY_MS, HOUR_MS
 from cxstream.domain.policy import Policy
-from cxstream.engine.ledger import Level, Windows
+from cxstream.engine.ledger import RISK_HORIZON_MS, Level, Windows
 from cxstream.vital_signs import CATALOGUE
 
 _ALL = "all"
@@ -154,6 +154,10 @@ class Ledger(Group):
     """Levels that are published and their windows (in a variable separated by spaces; `all`: every one). `job` is
     the whole; others are segment dimensions (priority, region, product, tier, provider), joined by `_` for a cross
     product."""
+    risk_horizon: t.Horizon = RISK_HORIZON_MS
+    """A unit that will be a miss within this time, unless something happens, is at risk now."""
+    risk_levels: t.Different[t.LevelName] = ("job", "region")
+    """Levels at which units at risk are counted; some of those above."""
     label_limit: t.Whole = Field(50, ge=1, le=10_000)
     """Different values a dimension without a closed list may have; more become `__other__`."""
     label_values: LabelValues = LabelValues()
@@ -254,7 +258,11 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
         )
         closed = {dimension: frozenset(values) for dimension, values in lists.items() if values}
         return Windows(
-            lengths_ms={label: t.duration_ms(label) for label in windows}, levels=levels, label_values=closed
+            lengths_ms={label: t.duration_ms(label) for label in windows},
+            levels=levels,
+            label_values=closed,
+            risk_horizon_ms=self.ledger.risk_horizon,
+            risk_levels=self.ledger.risk_levels,
         )
 
     def policy(self) -> Policy:

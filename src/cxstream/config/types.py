@@ -68,6 +68,13 @@ def _window(label: str) -> str:
     return label
 
 
+def _horizon(given: object) -> int:
+    length_ms = duration_ms(given, BUCKET_MS, DAY_MS)
+    if length_ms % BUCKET_MS:
+        raise ValueError(f"found {shown(given)}")
+    return length_ms
+
+
 def _sign(name: str) -> str:
     if name not in CATALOGUE:
         raise ValueError(f"found {shown(name)}{nearest(name, CATALOGUE, ', did you mean {}?')}")
@@ -123,6 +130,10 @@ Seconds = Annotated[float, Strict(), pydantic.AllowInfNan(False)]  # noqa: FBT00
 Ratio = Annotated[float, Strict(), Ge(0.01), Le(0.9999), Says("a ratio from 0.01 to 0.9999")]
 Delay = Annotated[int, BeforeValidator(_delay), PlainSerializer(format_duration), Says(_TIME.format("0s"))]
 Span = Annotated[int, BeforeValidator(_span), PlainSerializer(format_duration), Says(_TIME.format("1m"))]
+
+Horizon = Annotated[
+    int, BeforeValidator(_horizon), PlainSerializer(format_duration), Says("a multiple of 5m, at most 24h")
+]
 
 Priority = Annotated[
     str,

@@ -23,6 +23,8 @@ class Judgement(NamedTuple):
     """Event ids the outcome rests on, in event-time order."""
     wakes_ms: int = NEVER_MS
     """The first instant at which the clock alone may change the outcome."""
+    due_ms: int = NEVER_MS
+    """When a pending unit will be a miss unless something happens (rule 26); never, if help is on its way."""
     silent_topics: tuple[str, ...] = ()
     """The topics whose silence up to the anchor is the evidence of a miss (rule 6); none where an event proves it."""
 
@@ -42,6 +44,8 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     """How many published verdicts of this unit and sign came before."""
     retracted: bool = False
     """A decided verdict of this unit and sign was once taken back."""
+    due_ms: int = NEVER_MS
+    """When a pending unit will be a miss unless something happens (rule 26)."""
 
     @property
     def decided(self) -> bool:

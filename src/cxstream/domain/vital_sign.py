@@ -31,6 +31,8 @@ class VitalSign(NamedTuple):
     """The share of decided units that should be hits, unless the policy says otherwise."""
     known: str
     """When a verdict is known, and until when it can change."""
+    missing: str = ""
+    """What has to happen for a pending unit to be no miss, where that can be told ahead (rule 26)."""
     needs_opening: bool = True
     """A case sign that stays pending until the opening of the case is known (rule 23)."""
     lower_is_better: str = ""

@@ -25,4 +25,4 @@ def answered_in_time(evidence: Evidence, answers: Sequence[Fact], target_ms: int
         return Judgement("miss", "late", answer.at_ms, (opened.event_id, answer.event_id))
     if clock_ms > due_ms:
         return Judgement("miss", "no_answer", due_ms, (opened.event_id,), silent_topics=("ticket",))
-    return Judgement("pending", "awaited", None, (opened.event_id,), due_ms + 1)
+    return Judgement("pending", "awaited", None, (opened.event_id,), due_ms + 1, due_ms)

@@ -284,7 +284,8 @@ def _judge(
         outcome, reason = "excluded", f"unknown_at_seal:{reason}"
     name: VerdictName = outcome if outcome != "hit" else "final_hit" if sealed else "provisional_hit"
     anchor_ms = _beginning_ms(case, folded.evidence) if judgement.anchor_ms is None else judgement.anchor_ms
-    return judgement, Verdict(sign.name, unit_id, name, reason, anchor_ms, folded.seal_ms, sealed)
+    due_ms = judgement.due_ms if outcome == "pending" else NEVER_MS
+    return judgement, Verdict(sign.name, unit_id, name, reason, anchor_ms, folded.seal_ms, sealed, due_ms=due_ms)
 
 
 def _settles_ms(folded: Folded) -> int:

@@ -9,10 +9,14 @@ from typing import NamedTuple
 import msgspec
 
 from cxstream.domain.cases import Case, Segment
+from cxstream.domain.instant import MINUTE_MS, NEVER_MS
 from cxstream.domain.windows import WindowedCounts
 
 OTHER = "__other__"
 """The label of every value outside the configured closed list."""
+
+
+RISK_HORIZON_MS = 60 * MINUTE_MS
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +35,10 @@ class Windows(msgspec.Struct, frozen=True):
     levels: tuple[Level, ...]
     label_values: dict[str, frozenset[str]]
     """Allowed values by dimension; a dimension that is not named here takes any value, up to `label_limit` segments."""
+    risk_horizon_ms: int = RISK_HORIZON_MS
+    """A pending unit that will be a miss within this time is at risk now (rule 26); a multiple of 5 minutes."""
+    risk_levels: tuple[str, ...] = ("job", "region")
+    """The levels at which units at risk are counted."""
     label_limit: int = 50
     """Segments shown of a level and window; the others, in order of name, are shown together as OTHER."""
 
@@ -43,7 +51,7 @@ class Row(NamedTuple):
     segment: str
     window: str
     state: str
-    """good, bad, pending, excluded or retracted."""
+    """good, bad, pending, excluded, retracted, or at_risk: that one has no window."""
     detail: str
     """provisional or final for good and bad, the reason for excluded, else empty."""
     units: int
@@ -58,6 +66,7 @@ class Contribution(NamedTuple):
     detail: str
     anchor_ms: int
     retracted: bool
+    due_ms: int
     segment: Segment
 
 
@@ -74,7 +83,14 @@ def contributions(case: Case) -> Iterator[Contribution]:
             case _:
                 state, detail = "pending", ""
         yield Contribution(
-            verdict.sign, verdict.unit, state, detail, verdict.anchor_ms, verdict.retracted, case.segment
+            verdict.sign,
+            verdict.unit,
+            state,
+            detail,
+            verdict.anchor_ms,
+            verdict.retracted,
+            verdict.due_ms,
+            case.segment,
         )
 
 
@@ -98,6 +114,11 @@ class Ledger:
             level.name: WindowedCounts[_Key]([windows.lengths_ms[label] for label in level.windows])
             for level in windows.levels
         }
+        self._at_risk = {
+            level.name: WindowedCounts[_Key]([windows.risk_horizon_ms])
+            for level in windows.levels
+            if level.name in windows.risk_levels
+        }
         self.units = 0
         """Units the records contribute, whatever their anchor."""
         self.version = 0
@@ -116,14 +137,16 @@ class Ledger:
 
     def advance(self, now_ms: int) -> None:
         """Let windows end at `now_ms`: what they no longer cover expires."""
-        moved = [counts.advance(now_ms) for counts in self._counts.values()]
+        moved = [counts.advance(now_ms) for counts in (*self._counts.values(), *self._at_risk.values())]
         self.version += any(moved)
 
     def rows(self) -> Iterator[Row]:
         """Yield every figure that is not zero, as of the last `advance`."""
         for level in self._windows.levels:
-            for index, window in enumerate(level.windows):
-                counts = self._counts[level.name].over(index)
+            shown_over = [(window, self._counts[level.name].over(n)) for n, window in enumerate(level.windows)]
+            if level.name in self._at_risk:
+                shown_over.append(("", self._at_risk[level.name].over(0)))
+            for window, counts in shown_over:
                 shown = set(sorted({key.segment for key in counts} - {OTHER})[: self._windows.label_limit])
                 rest: Counter[_Key] = Counter()
                 for key, units in counts.items():
@@ -138,6 +161,10 @@ class Ledger:
         self.version += 1
         self.units += count
         for level in self._windows.levels:
+            if contribution.due_ms < NEVER_MS and level.name in self._at_risk:
+                # In the window that ends now from the horizon before it is due until it is due.
+                at_risk = _Key(contribution.sign, "at_risk", "", self._segment(level.dimensions, contribution))
+                self._at_risk[level.name].add(at_risk, contribution.due_ms - self._windows.risk_horizon_ms, count)
             if level.dimensions and contribution.state not in ("good", "bad"):
                 continue
             segment = self._segment(level.dimensions, contribution)

@@ -18,10 +18,12 @@ from cxstream.exposition.snapshot import WORKER_STATES, PartitionSnapshot, Worke
 
 JOB_LEVEL = "job"
 _OUTCOMES = ("good", "bad")
+AT_RISK = "at_risk"
 _STANDING = {
     "pending": families.PENDING_UNITS,
     "excluded": families.EXCLUDED_UNITS,
     "retracted": families.RETRACTED_UNITS,
+    AT_RISK: families.AT_RISK,
 }
 _PATTERNS_KEPT = 50_000
 _OPENMETRICS = "application/openmetrics-text"
@@ -189,6 +191,8 @@ def _tally(rows: Iterable[Row], windows: Collection[str]) -> _Tally:
             if outcomes is None:
                 outcomes = decided[key] = [0, 0]
             outcomes[state == "bad"] += units
+        elif state == AT_RISK:
+            standing[state][sign, level, segment] = units
         elif level == JOB_LEVEL and window in windows:
             labels = (sign, window, detail.partition(":")[0]) if state == "excluded" else (sign, window)
             counts = standing[state]

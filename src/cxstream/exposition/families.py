@@ -50,6 +50,12 @@ RETRACTED_UNITS = _family(
     "vital_sign window partition",
     "Units of which a decided verdict was once taken back: a past that changes is seen here.",
 )
+AT_RISK = _family(
+    "at_risk_units",
+    "gauge",
+    "vital_sign level segment partition",
+    "Pending units that will be misses within the risk horizon unless something happens: whom to call now.",
+)
 OBJECTIVE_RATIO = _family(
     "vital_sign_objective_ratio",
     "gauge",

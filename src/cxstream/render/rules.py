@@ -145,6 +145,11 @@ and on (group) ({WATERMARK_AGE} < {FRESH_SECONDS})""",
                     f'1 - {source}{{vital_sign="{name}"}}',
                     f"{name} read the other way round, as the field does: lower is better.",
                 )
+    yield Rule(
+        f"{level}:cxstream_at_risk_units:sum",
+        _fenced_sum("cxstream_at_risk_units", f'level="{level}"', "group, vital_sign, level, segment"),
+        f"Units {where} that will be misses within the risk horizon unless something happens.",
+    )
     if level == JOB:
         yield from _standing()
 

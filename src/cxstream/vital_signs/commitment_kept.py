@@ -27,7 +27,7 @@ def judge(evidence: Evidence, commitment_id: str, clock_ms: int, _policy: Policy
         if cancellation.at_ms <= due_ms:
             return Judgement("excluded", "cancelled", cancellation.at_ms, (cancellation.event_id,))
     if clock_ms <= due_ms:
-        return Judgement("pending", "awaited", None, (made.event_id,), due_ms + 1)
+        return Judgement("pending", "awaited", None, (made.event_id,), due_ms + 1, due_ms)
     if promised.late is not None:
         return Judgement("miss", "late", promised.late.at_ms, (made.event_id, promised.late.event_id))
     return Judgement("miss", "not_kept", due_ms, (made.event_id,), silent_topics=topics_of(made))
@@ -44,4 +44,5 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch", "parts"),
     objective=0.9,
     known="at the evidence or when it was due; final 72 h later",
+    missing="what was promised",
 )

@@ -26,4 +26,5 @@ VITAL_SIGN = VitalSign(
     topics=("ticket",),
     objective=0.8,
     known="at the explanation or when it was due; final 72 h later",
+    missing="a diagnosis, told to the customer",
 )

@@ -28,4 +28,5 @@ VITAL_SIGN = VitalSign(
     topics=("ticket",),
     objective=0.9,
     known="at the acknowledgement or when it was due; final 72 h later",
+    missing="an acknowledgement by a person",
 )

@@ -47,7 +47,7 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
         unheard = () if any(fact.at_ms > breach_ms for fact in ends) else ("ticket", "dispatch")
         return Judgement("miss", "silence", breach_ms, (opened.event_id,), silent_topics=unheard)
     if any(span.end_ms is None for span in spans):
-        return Judgement("pending", "open", None, (opened.event_id,), min(breach_ms, NEVER_MS - 1) + 1)
+        return Judgement("pending", "open", None, (opened.event_id,), min(breach_ms, NEVER_MS - 1) + 1, breach_ms)
     if evidence.fix_claims:
         fix = evidence.fix_claims[0]
         return Judgement("hit", "heard_throughout", fix.at_ms, (opened.event_id, fix.event_id), breach_ms + 1)
@@ -96,4 +96,5 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.85,
     known="miss by the clock; hit at the fix, final at the seal",
+    missing="a word to the customer",
 )

@@ -105,7 +105,8 @@ def _not_arrived(evidence: Evidence, visit: Visit, promise: _Window, clock_ms: i
     proof = (promise.made.event_id,)
     if clock_ms > grace_ends_ms:
         return Judgement("miss", "no_show", grace_ends_ms, proof, silent_topics=("dispatch",))
-    return Judgement("pending", "awaited", None, proof, grace_ends_ms + 1)
+    due_ms = NEVER_MS if visit.departures else grace_ends_ms
+    return Judgement("pending", "awaited", None, proof, grace_ends_ms + 1, due_ms)
 
 
 def _window(change: Fact) -> _Window | None:
@@ -126,4 +127,5 @@ VITAL_SIGN = VitalSign(
     topics=("dispatch",),
     objective=0.9,
     known="at arrival or 15 min after the window; final 72 h later",
+    missing="a technician on the way",
 )

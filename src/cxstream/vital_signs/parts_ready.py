@@ -21,14 +21,18 @@ def judge(evidence: Evidence, visit_id: str, _clock_ms: int, _policy: Policy) ->
         if visit.outcome == "no_access" and visit.completion is not None:
             return Judgement("excluded", "no_access", visit.completion.at_ms, (visit.completion.event_id,))
         if lines and not visit.cancelled:
-            return Judgement("pending", "not_attended_yet", None, tuple(fact.event_id for fact in lines.values()))
+            proof = tuple(fact.event_id for fact in lines.values())
+            starts_ms = visit.windows[-1].instant_ms("window_start") if visit.windows else None
+            if starts_ms is None or all(_on_hand(evidence, *line, visit) for line in lines.items()):
+                return Judgement("pending", "not_attended_yet", None, proof)
+            return Judgement("pending", "not_attended_yet", None, proof, due_ms=starts_ms)
         return Judgement("excluded", "cancelled" if visit.cancelled else "no_parts_needed")
     if visit.outcome == "no_parts" and visit.completion is not None:
         return Judgement("miss", "no_parts", visit.arrived_ms, (visit.completion.event_id,))
     if not lines:
         return Judgement("excluded", "no_parts_needed", visit.arrived_ms)
     for line_id, required in lines.items():
-        if _on_hand(evidence, line_id, visit) < required.count("qty"):
+        if not _on_hand(evidence, line_id, required, visit):
             return Judgement("miss", "not_on_hand", visit.arrived_ms, (required.event_id,))
     return Judgement("hit", "on_hand", visit.arrived_ms, tuple(fact.event_id for fact in lines.values()))
 
@@ -48,8 +52,8 @@ def _lines(evidence: Evidence, visit: Visit) -> dict[str, Fact]:
     return lines
 
 
-def _on_hand(evidence: Evidence, line_id: str, visit: Visit) -> int:
-    """Return how many pieces of a line were there at arrival, less what proved dead or wrong by completion."""
+def _on_hand(evidence: Evidence, line_id: str, required: Fact, visit: Visit) -> bool:
+    """Whether a line was there in full at arrival, or is so far; what proved dead or wrong by completion was not."""
 
     def pieces(facts: Sequence[Fact], until_ms: int | None) -> int:
         return sum(
@@ -63,7 +67,8 @@ def _on_hand(evidence: Evidence, line_id: str, visit: Visit) -> int:
     here_ms = visit.arrived_ms
     came = max(pieces(evidence.of("parts", "picked_up"), here_ms), pieces(arrived, here_ms))
     allocated = pieces(evidence.of("parts", "allocated"), here_ms)
-    return allocated + came - pieces(bad, visit.completion.at_ms if visit.completion else None)
+    there = allocated + came - pieces(bad, visit.completion.at_ms if visit.completion else None)
+    return there >= required.count("qty")
 
 
 VITAL_SIGN = VitalSign(
@@ -77,4 +82,5 @@ VITAL_SIGN = VitalSign(
     topics=("dispatch", "parts"),
     objective=0.9,
     known="at arrival; final 72 h after the visit",
+    missing="required parts on hand",
 )
