@@ -19,6 +19,7 @@ from faust.types import TP
 
 from cxstream.domain.cases import Case
 from cxstream.domain.facts import Fact, RejectedError
+from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.verdict import Verdict
 from cxstream.engine.boards import Board
 from cxstream.engine.ledger import Windows
@@ -58,6 +59,7 @@ class Counted(NamedTuple):
     detail: str
     anchor_ms: int
     retracted: bool
+    due_ms: int
     region: str
     product: str
 
@@ -390,10 +392,13 @@ def count(counted: Iterable[Counted], now_ms: int, windows: Windows) -> Figures:
     last = now_ms // BUCKET_MS
     for one in counted:
         bucket = one.anchor_ms // BUCKET_MS
+        enters = (one.due_ms - windows.risk_horizon_ms) // BUCKET_MS
         for level in windows.levels:
+            segment = "/".join(str(getattr(one, dimension)) for dimension in level.dimensions)
+            if level.name in windows.risk_levels and enters <= last < enters + windows.risk_horizon_ms // BUCKET_MS:
+                figures[one.sign, level.name, segment, "", "at_risk", ""] += 1
             if level.dimensions and one.state not in ("good", "bad"):
                 continue
-            segment = "/".join(str(getattr(one, dimension)) for dimension in level.dimensions)
             for window in level.windows:
                 if last - windows.lengths_ms[window] // BUCKET_MS < bucket <= last:
                     detail = "" if level.dimensions else one.detail
@@ -411,7 +416,8 @@ def counted_of(verdict: Verdict, name: str, anchor_ms: int | None, segment: tupl
     if state not in ("good", "bad"):
         detail = verdict.reason if state == "excluded" else ""
     at_ms = verdict.anchor_ms if anchor_ms is None else anchor_ms
-    return Counted(verdict.sign, state, detail, at_ms, verdict.retracted, *segment)
+    due_ms = verdict.due_ms if name == "pending" else NEVER_MS
+    return Counted(verdict.sign, state, detail, at_ms, verdict.retracted, due_ms, *segment)
 
 
 def records_of(table_items: Iterable[tuple[bytes, bytes]]) -> dict[str, Case]:
