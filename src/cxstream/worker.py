@@ -368,6 +368,7 @@ class Worker:
             ready=partition.caught_up,
             rows=partition.rows() if partition.caught_up else (),
             watermark_ms=partition.counted_ms,
+            lasting=tuple(partition.ledger.lasting()) if partition.caught_up else (),
             source_watermark_ms=dict(took),
             lag_records=lag,
             lag_seconds={

@@ -89,7 +89,7 @@ def test_the_reference_says_of_every_sign_what_a_reader_asks() -> None:
             sign.denominator,
             sign.unit.kind,
             sign.known,
-            f"{sign.objective:.0%}",
+            "Measured" if sign.objective is None else f"{sign.objective:.0%}",
         ):
             assert said in section
         assert re.fullmatch(r"rules? \d[\d, and]*", rules_of(sign)), "a judge cites the rules it holds"

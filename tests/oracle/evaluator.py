@@ -81,6 +81,7 @@ CASE_SIGNS = (
     "stayed_fixed",
     "same_day",
     "no_silence",
+    "time_to_restore",
     "one_contact",
 )
 RESPONSE_SIGNS = ("first_response", "explained")
@@ -1417,6 +1418,16 @@ def judge_one_contact(view: View, clock: int) -> Judgement:
     return Judgement("excluded", "cancelled")
 
 
+def judge_time_to_restore(view: View, _clock: int) -> Judgement:
+    """Rule 25: measured once there is a fix, at the first one."""
+    claims = fix_claims(view)
+    if claims:
+        return Judgement("hit", "restored", claims[0].at)
+    if cancellations(view):
+        return Judgement("excluded", "cancelled")
+    return Judgement("pending", "not_fixed_yet")
+
+
 def outage_seconds(view: View) -> list[float] | None:
     """Rule 25: first fix - opened, plus each later span from a fault reopen to its fix."""
     opened = opened_of(view.own)
@@ -1424,7 +1435,7 @@ def outage_seconds(view: View) -> list[float] | None:
     if scope_of_case(view, "time_to_restore") or opened is None or not claims:
         return None
     fix = claims[0].at
-    outages = [(fix - opened.at) / SECOND]
+    outages = [max(0, fix - opened.at) / SECOND]  # Reading: a fix that claims to be earlier than the fault took no time
     restored_at = fix
     for reopened in fault_reopens(view):
         # Reading: a reopen while the outage of an earlier one lasts adds nothing.
@@ -1532,6 +1543,7 @@ CASE_JUDGES: dict[str, Any] = {
     "same_day": judge_same_day,
     "no_silence": judge_no_silence,
     "one_contact": judge_one_contact,
+    "time_to_restore": judge_time_to_restore,
 }
 VISIT_JUDGES: dict[str, Any] = {
     "on_time_arrival": judge_on_time_arrival,

@@ -62,13 +62,18 @@ def figures_at(now_ms: int, facts: Sequence[Delivered], segments: Segments, wind
 
 
 def counted(now_ms: int, verdicts: Iterable[tuple[str, Verdict]], segments: Segments, windows: Windows) -> Figures:
-    """Count verdicts (each with its case) at a clock reading, window by window, with no code of the ledger's."""
+    """Count verdicts (each with its case) at a clock reading, window by window, with no code of the ledger's.
+
+    What is measured, and neither good nor bad, is left out.
+    """
     units: Counter[tuple[str, ...]] = Counter()
     pending: Counter[tuple[str, ...]] = Counter()
     excluded: Counter[tuple[str, ...]] = Counter()
     levels = {level.name: level for level in windows.levels}
     of_segments = {label for name, level in levels.items() if name != "job" for label in level.windows}
     for case_id, verdict in verdicts:
+        if CATALOGUE[verdict.sign].objective is None:
+            continue
         for label in of_job(windows):
             age = now_ms // BUCKET_MS - verdict.anchor_ms // BUCKET_MS
             if not 0 <= age < windows.lengths_ms[label] // BUCKET_MS:

@@ -22,7 +22,7 @@ from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.verdict import Verdict
 from cxstream.engine.boards import Board
-from cxstream.engine.ledger import Windows
+from cxstream.engine.ledger import BEYOND, MEASURED, TIME_BOUNDS_MS, TOTAL, Level, Windows
 from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
 from cxstream.kafka.records import read_board, read_case, read_relay
 from cxstream.offline.events_file import read_event
@@ -60,6 +60,7 @@ class Counted(NamedTuple):
     anchor_ms: int
     retracted: bool
     due_ms: int
+    measured_ms: int | None
     region: str
     product: str
 
@@ -395,21 +396,37 @@ def count(counted: Iterable[Counted], now_ms: int, windows: Windows) -> Figures:
         enters = (one.due_ms - windows.risk_horizon_ms) // BUCKET_MS
         for level in windows.levels:
             segment = "/".join(str(getattr(one, dimension)) for dimension in level.dimensions)
-            if level.name in windows.risk_levels and enters <= last < enters + windows.risk_horizon_ms // BUCKET_MS:
+            if level.name in windows.live_levels and enters <= last < enters + windows.risk_horizon_ms // BUCKET_MS:
                 figures[one.sign, level.name, segment, "", "at_risk", ""] += 1
-            if level.dimensions and one.state not in ("good", "bad"):
+            if one.measured_ms is not None and level.name in windows.live_levels:
+                figures += _measured(one, level, segment, last, windows)
+            if level.dimensions and (one.state not in ("good", "bad") or one.measured_ms is not None):
                 continue
             for window in level.windows:
                 if last - windows.lengths_ms[window] // BUCKET_MS < bucket <= last:
-                    detail = "" if level.dimensions else one.detail
-                    figures[one.sign, level.name, segment, window, one.state, detail] += 1
+                    if one.measured_ms is None:
+                        detail = "" if level.dimensions else one.detail
+                        figures[one.sign, level.name, segment, window, one.state, detail] += 1
                     if one.retracted and not level.dimensions:
                         figures[one.sign, level.name, segment, window, "retracted", ""] += 1
     return figures
 
 
-def counted_of(verdict: Verdict, name: str, anchor_ms: int | None, segment: tuple[str, str]) -> Counted:
-    """Return how a unit is counted: the verdict and the anchor of a decided one are the oracle's."""
+def _measured(one: Counted, level: Level, segment: str, last: int, windows: Windows) -> Figures:
+    figures: Figures = Counter()
+    assert one.measured_ms is not None
+    le = next((str(bound) for bound in TIME_BOUNDS_MS if one.measured_ms <= bound), BEYOND)
+    for window in set(level.windows) & set(windows.time_windows):
+        if last - windows.lengths_ms[window] // BUCKET_MS < one.anchor_ms // BUCKET_MS <= last:
+            figures[one.sign, level.name, segment, window, MEASURED, le] += 1
+            figures[one.sign, level.name, segment, window, MEASURED, TOTAL] += one.measured_ms
+    return figures
+
+
+def counted_of(
+    verdict: Verdict, name: str, anchor_ms: int | None, segment: tuple[str, str], measured_ms: int | None
+) -> Counted:
+    """Return how a unit is counted: the verdict, the anchor of a decided one and what was measured are the oracle's."""
     states = {"provisional_hit": "good", "final_hit": "good", "miss": "bad"}
     state = states.get(name, name)
     detail = "final" if verdict.sealed else "provisional"
@@ -417,7 +434,7 @@ def counted_of(verdict: Verdict, name: str, anchor_ms: int | None, segment: tupl
         detail = verdict.reason if state == "excluded" else ""
     at_ms = verdict.anchor_ms if anchor_ms is None else anchor_ms
     due_ms = verdict.due_ms if name == "pending" else NEVER_MS
-    return Counted(verdict.sign, state, detail, at_ms, verdict.retracted, due_ms, *segment)
+    return Counted(verdict.sign, state, detail, at_ms, verdict.retracted, due_ms, measured_ms, *segment)
 
 
 def records_of(table_items: Iterable[tuple[bytes, bytes]]) -> dict[str, Case]:
@@ -474,7 +491,7 @@ class Auditor:
         tied = {event["case_id"] for event in self.whole.get(case_id, [])} if complete else {case_id}
         if tied & self.book.gone or case.crowded_since_ms is not None:  # what is gone told nobody what came later
             segment = case.segment.region, self._listed(case.segment.product)
-            yield from (counted_of(one, one.verdict, None, segment) for one in case.verdicts)
+            yield from (counted_of(one, one.verdict, None, segment, one.measured_ms) for one in case.verdicts)
             return
         if len({fact.event_id for fact in case.facts}) < len(case.facts):
             self.book.find(f"{case_id} holds copies: {case.facts}")
@@ -508,7 +525,11 @@ class Auditor:
                 self.book.find(
                     f"{case_id} {key} is not sealed though the group is settled at {owner.settled_ms}: {verdict}"
                 )
-            yield counted_of(verdict, name, anchor_ms, segment)
+            outages = evaluator.outage_seconds(unit.view) if key[0] == "time_to_restore" else None
+            measured_ms = round(1000 * sum(outages)) if outages is not None and name.endswith("hit") else None
+            if measured_ms != verdict.measured_ms:
+                self.book.find(f"{case_id} {key}: published {verdict}, the oracle measures {measured_ms}")
+            yield counted_of(verdict, name, anchor_ms, segment, measured_ms)
 
     def _is_forgotten_in_time(self, owner: Owner, now_ms: int) -> None:
         """Nothing is forgotten that a window still counts: the units of a case without a record have left them all."""

@@ -19,10 +19,10 @@ from cxstream.config import Settings
 from cxstream.domain.cases import Case, Segment
 from cxstream.domain.instant import HOUR_MS, NEVER_MS
 from cxstream.domain.verdict import Verdict, VerdictName
-from cxstream.engine.ledger import OTHER, Ledger, Level, Row
+from cxstream.engine.ledger import OTHER, TIME_BOUNDS_MS, Lasting, Ledger, Level, Row
 from cxstream.exposition.activity import DISPOSITIONS, NO_VERDICT, VERDICTS, Activity
 from cxstream.exposition.collector import Collector, page, standing_windows
-from cxstream.exposition.families import FAMILIES
+from cxstream.exposition.families import FAMILIES, MEASURES
 from cxstream.exposition.snapshot import Objective, PartitionSnapshot, WorkerSnapshot
 from cxstream.vital_signs import CATALOGUE
 from parts.prometheus import promtool, require_prometheus
@@ -39,6 +39,10 @@ BUSINESS = (
     "cxstream_vital_sign_excluded_units",
     "cxstream_vital_sign_retracted_units",
     "cxstream_at_risk_units",
+    "cxstream_open_cases",
+    "cxstream_oldest_open_case_seconds",
+    "cxstream_longest_current_silence_seconds",
+    *(family.name for measure in MEASURES.values() for family in measure),
 )
 ROWS = (
     Row("first_time_fix", "job", "", "24h", "good", "provisional", 3),
@@ -48,7 +52,17 @@ ROWS = (
     Row("first_time_fix", "job", "", "24h", "excluded", "cancelled", 5),
     Row("first_time_fix", "job", "", "24h", "retracted", "", 1),
     Row("on_time_arrival", "region", "north", "", "at_risk", "", 2),
+    Row("time_to_restore", "job", "", "7d", "measured", str(4 * HOUR_MS), 3),
+    Row("time_to_restore", "job", "", "7d", "measured", "+Inf", 1),
+    Row("time_to_restore", "job", "", "7d", "measured", "total", 1000 * HOUR_MS),
 )
+LASTING = (
+    Lasting("time_to_restore", "job", "", 6, NOW_MS - 5 * HOUR_MS),
+    Lasting("no_silence", "region", "north", 2, NOW_MS - 3 * HOUR_MS),
+    Lasting("no_silence", "region", "south", 1, NOW_MS + HOUR_MS),
+)
+
+HOURS_AND_UNITS = [(bound_ms // 1000, 3 if bound_ms >= 4 * HOUR_MS else 0) for bound_ms in TIME_BOUNDS_MS]
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -61,6 +75,7 @@ def partition(number: int = 0, rows: Sequence[Row] = ROWS, **other: object) -> P
         ready=True,
         rows=rows,
         watermark_ms=NOW_MS,
+        lasting=LASTING,
         source_watermark_ms={"ticket": NOW_MS - 1500, "dispatch": NOW_MS},
         lag_records={"ticket": 12, "dispatch": 0},
         lag_seconds={"ticket": 1.5, "dispatch": 0.0},
@@ -128,6 +143,26 @@ def full_page(accept: str = "") -> tuple[str, str]:
 # --- What is said, and when it is not ---
 
 
+def test_a_measured_time_is_a_histogram_whose_counts_may_fall() -> None:
+    """Buckets are cumulative up to +Inf, which is the count; the sum is in seconds; none is good or bad (rule 25)."""
+    found = scraped(worker(partition()))
+    name = "cxstream_time_to_restore_window_seconds"
+    buckets = {dict(labels)["le"]: units for labels, units in of(found, f"{name}_bucket", window="7d").items()}
+    assert buckets == {f"{hours}.0": units for hours, units in HOURS_AND_UNITS} | {"+Inf": 4}
+    assert (one(found, f"{name}_gcount"), one(found, f"{name}_gsum")) == (4, 3_600_000)
+    assert not of(found, "cxstream_vital_sign_window_units", vital_sign="time_to_restore")
+
+
+def test_what_lasts_now_is_told_by_the_clock_of_the_partition() -> None:
+    """Ages end at the partition's clock, and are not negative where something is to begin later."""
+    found = scraped(worker(partition(watermark_ms=NOW_MS - HOUR_MS)))
+    assert one(found, "cxstream_open_cases", level="job") == 6
+    assert one(found, "cxstream_oldest_open_case_seconds", level="job") == 4 * 3600
+    silences = of(found, "cxstream_longest_current_silence_seconds")
+    assert {dict(labels)["segment"]: age for labels, age in silences.items()} == {"north": 2 * 3600, "south": 0}
+    assert not of(scraped(worker(partition(ready=False))), "cxstream_open_cases")
+
+
 def test_both_outcomes_are_there_where_either_is_not_zero() -> None:
     """A sign with only good units has a bad count of 0, per finality; a finality with no units at all has neither."""
     name = "cxstream_vital_sign_window_units"
@@ -142,7 +177,7 @@ def test_both_outcomes_are_there_where_either_is_not_zero() -> None:
 def test_rows_of_zero_units_are_no_series() -> None:
     """Nothing decided is nothing said: zero by zero is an absent ratio, not a series of zeros."""
     rows = [row._replace(units=0) for row in ROWS]
-    found = scraped(worker(partition(rows=rows)))
+    found = scraped(worker(partition(rows=rows, lasting=())))
     assert not [key for key in found if key[0] in BUSINESS]
 
 
@@ -225,7 +260,7 @@ def test_every_sample_is_of_the_inventory() -> None:
     for name, labels in samples(parse_text(text)):
         base = name if name in listed else histogram.sub("", name)
         seen.add(base)
-        assert {label for label, _ in labels} - {"le"} == set(listed[base].labels)
+        assert {label for label, _ in labels} - {"le"} == set(listed[base].labels) - {"le"}
         assert ("group", "cxstream") in labels
     assert seen == set(listed)
     assert all(family.labels[0] == "group" and family.help for family in FAMILIES)
@@ -345,7 +380,7 @@ def test_what_was_kept_of_a_partition_goes_with_it() -> None:
 
 
 REGIONS = tuple(f"region-{i}" for i in range(4))
-PRODUCTS = tuple(f"product-{i}" for i in range(8))
+PRODUCTS = tuple(f"product-{i}" for i in range(6))
 REASONS = (
     "cancelled",
     "merged",
@@ -382,16 +417,32 @@ def full_ledger() -> Ledger:
             for sign, due_ms in zip(signs, dues_ms, strict=True)
             for index, (name, reason, sealed) in enumerate(standings)
         ]
+        verdicts += [
+            Verdict("time_to_restore", f"{number}", name, reason, NOW_MS, NOW_MS + HOUR_MS, sealed, 0, True)
+            for name, reason, sealed in standings
+            if name in ("pending", "excluded")
+        ]
+        verdicts += [
+            Verdict("time_to_restore", f"{number}", "final_hit", "", NOW_MS, NOW_MS, measured_ms=bound_ms + more_ms)
+            for bound_ms in TIME_BOUNDS_MS
+            for more_ms in (0, 1)
+        ]
+        verdicts += [
+            Verdict(sign, f"{number}", "pending", "open", NOW_MS, NOW_MS, since_ms=NOW_MS - number)
+            for sign in ("time_to_restore", "no_silence")
+        ]
         ledger.replace(None, Case(str(number), verdicts=verdicts, segment=Segment(region=region, product=family)))
     ledger.advance(NOW_MS)
     return ledger
 
 
 def test_a_full_partition_stays_within_the_series_budget() -> None:
-    """11 signs, 4 regions, 8 products and unknown, every window, outcome and reason: at most 1,100 business series."""
-    found = scraped(worker(partition(rows=list(full_ledger().rows()))))
+    """12 signs, 4 regions, 6 products and unknown, every window, outcome and reason: at most 1,100 business series."""
+    ledger = full_ledger()
+    found = scraped(worker(partition(rows=list(ledger.rows()), lasting=list(ledger.lasting()))))
     business = [key for key in found if key[0] in BUSINESS]
-    assert len({dict(labels)["vital_sign"] for _, labels in business}) == TIER_A
+    assert {name for name, _ in business} == set(BUSINESS)
+    assert len({dict(labels).get("vital_sign") for _, labels in business} - {None}) == TIER_A + 1
     assert {dict(labels).get("segment", "") for _, labels in business} == {"", "unknown", *REGIONS, *PRODUCTS}
     assert 1_000 < len(business) <= SERIES_BUDGET
 
@@ -494,7 +545,7 @@ def test_what_is_not_in_the_closed_lists_is_counted_as_other() -> None:
     assert one(found, "cxstream_events_rejected_total", topic="ticket", reason=OTHER) == 1000
     assert one(found, "cxstream_events_consumed_total", topic=OTHER) == 2000
     assert one(found, "cxstream_event_to_gauges_seconds_count", topic=OTHER) == 1000
-    assert len(found) < 500
+    assert len(found) < 550
 
 
 def test_histograms_take_many_observations_at_once() -> None:

@@ -156,8 +156,11 @@ class Ledger(Group):
     product."""
     risk_horizon: t.Horizon = RISK_HORIZON_MS
     """A unit that will be a miss within this time, unless something happens, is at risk now."""
-    risk_levels: t.Different[t.LevelName] = ("job", "region")
-    """Levels at which units at risk are counted; some of those above."""
+    live_levels: t.Different[t.LevelName] = ("job", "region")
+    """Those of the levels above at which it is counted what is live (units at risk, open cases, silences), and how
+    measured times are distributed."""
+    time_windows: t.Different[t.Window] = ("7d", "30d")
+    """Those of the windows above over which measured times are shown."""
     label_limit: t.Whole = Field(50, ge=1, le=10_000)
     """Different values a dimension without a closed list may have; more become `__other__`."""
     label_values: LabelValues = LabelValues()
@@ -262,7 +265,8 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
             levels=levels,
             label_values=closed,
             risk_horizon_ms=self.ledger.risk_horizon,
-            risk_levels=self.ledger.risk_levels,
+            live_levels=self.ledger.live_levels,
+            time_windows=self.ledger.time_windows,
         )
 
     def policy(self) -> Policy:
@@ -273,8 +277,9 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
         return Policy(facts_per_case=self.limits.max_facts_per_case, longest_window_ms=longest_ms, **constants)
 
     def objective_ratios(self) -> dict[str, float]:
-        """Return the objective of every vital sign of the catalogue."""
-        return {name: self.objectives.get(name, sign.objective) for name, sign in CATALOGUE.items()}
+        """Return the objective of every vital sign that has one."""
+        default = {name: sign.objective for name, sign in CATALOGUE.items() if sign.objective is not None}
+        return {name: self.objectives.get(name, objective) for name, objective in default.items()}
 
 
 Clash = tuple[tuple[str, ...], str, str]

@@ -25,6 +25,10 @@ class Judgement(NamedTuple):
     """The first instant at which the clock alone may change the outcome."""
     due_ms: int = NEVER_MS
     """When a pending unit will be a miss unless something happens (rule 26); never, if help is on its way."""
+    since_ms: int | None = None
+    """Since when what the unit waits for has lasted: an outage, a silence; None if nothing of the kind goes on."""
+    measured_ms: int | None = None
+    """What a sign that measures found, of a hit (rule 25)."""
     silent_topics: tuple[str, ...] = ()
     """The topics whose silence up to the anchor is the evidence of a miss (rule 6); none where an event proves it."""
 
@@ -46,6 +50,10 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     """A decided verdict of this unit and sign was once taken back."""
     due_ms: int = NEVER_MS
     """When a pending unit will be a miss unless something happens (rule 26)."""
+    since_ms: int | None = None
+    """Since when what the unit waits for has lasted."""
+    measured_ms: int | None = None
+    """What a sign that measures found (rule 25)."""
 
     @property
     def decided(self) -> bool:

@@ -27,8 +27,9 @@ class VitalSign(NamedTuple):
     judge: Judge
     topics: tuple[str, ...]
     """Source topics its evidence comes from: if one of them is dead, the figure is not to be trusted."""
-    objective: float
-    """The share of decided units that should be hits, unless the policy says otherwise."""
+    objective: float | None
+    """The share of decided units that should be hits, unless the policy says otherwise. None: the sign measures a time;
+    published is how the times are distributed, and none of them is good or bad (rule 25)."""
     known: str
     """When a verdict is known, and until when it can change."""
     missing: str = ""

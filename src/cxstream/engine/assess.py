@@ -278,14 +278,25 @@ def _judge(
             judgement = Judgement("excluded", "error")
     outcome, reason = judgement.outcome, judgement.reason
     if not sealed and _is_unheard(judgement, clock):
-        judgement = Judgement("pending", SOURCE_SILENT, None, judgement.evidence)
+        judgement = Judgement("pending", SOURCE_SILENT, None, judgement.evidence, since_ms=judgement.since_ms)
         outcome, reason = judgement.outcome, judgement.reason
     if outcome == "pending" and sealed:
         outcome, reason = "excluded", f"unknown_at_seal:{reason}"
     name: VerdictName = outcome if outcome != "hit" else "final_hit" if sealed else "provisional_hit"
     anchor_ms = _beginning_ms(case, folded.evidence) if judgement.anchor_ms is None else judgement.anchor_ms
     due_ms = judgement.due_ms if outcome == "pending" else NEVER_MS
-    return judgement, Verdict(sign.name, unit_id, name, reason, anchor_ms, folded.seal_ms, sealed, due_ms=due_ms)
+    return judgement, Verdict(
+        sign.name,
+        unit_id,
+        name,
+        reason,
+        anchor_ms,
+        folded.seal_ms,
+        sealed,
+        due_ms=due_ms,
+        since_ms=None if sealed else judgement.since_ms,
+        measured_ms=judgement.measured_ms,
+    )
 
 
 def _settles_ms(folded: Folded) -> int:
@@ -310,10 +321,14 @@ def _published(old: Verdict | None, new: Verdict) -> Verdict:
     if old is None:
         return new
     following = msgspec.structs.replace(new, sequence=old.sequence, retracted=old.retracted)
-    if (new.verdict, new.reason, new.anchor_ms, new.sealed) == (old.verdict, old.reason, old.anchor_ms, old.sealed):
+    if _published_of(new) == _published_of(old):
         return following
     taken_back = old.decided and not (new.decided and (new.verdict == "miss") == (old.verdict == "miss"))
     return msgspec.structs.replace(following, sequence=old.sequence + 1, retracted=old.retracted or taken_back)
+
+
+def _published_of(verdict: Verdict) -> tuple[object, ...]:
+    return verdict.verdict, verdict.reason, verdict.anchor_ms, verdict.sealed, verdict.measured_ms
 
 
 def _segment(evidence: Evidence) -> Segment:

@@ -9,14 +9,19 @@ from typing import NamedTuple
 import msgspec
 
 from cxstream.domain.cases import Case, Segment
-from cxstream.domain.instant import MINUTE_MS, NEVER_MS
+from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, NEVER_MS
 from cxstream.domain.windows import WindowedCounts
+from cxstream.engine.longest import Longest
 
 OTHER = "__other__"
 """The label of every value outside the configured closed list."""
 
-
 RISK_HORIZON_MS = 60 * MINUTE_MS
+TIME_BOUNDS_MS = (4 * HOUR_MS, 8 * HOUR_MS, DAY_MS, 3 * DAY_MS, 7 * DAY_MS)
+"""Upper bounds of the buckets that measured times are counted in, the last one apart (rule 25)."""
+MEASURED = "measured"
+BEYOND = "+Inf"
+TOTAL = "total"
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +42,10 @@ class Windows(msgspec.Struct, frozen=True):
     """Allowed values by dimension; a dimension that is not named here takes any value, up to `label_limit` segments."""
     risk_horizon_ms: int = RISK_HORIZON_MS
     """A pending unit that will be a miss within this time is at risk now (rule 26); a multiple of 5 minutes."""
-    risk_levels: tuple[str, ...] = ("job", "region")
-    """The levels at which units at risk are counted."""
+    live_levels: tuple[str, ...] = ("job", "region")
+    """The levels of what is live (units at risk, open cases, silences) and of measured times."""
+    time_windows: tuple[str, ...] = ("7d", "30d")
+    """The windows measured times are shown over, of those of their level."""
     label_limit: int = 50
     """Segments shown of a level and window; the others, in order of name, are shown together as OTHER."""
 
@@ -51,10 +58,22 @@ class Row(NamedTuple):
     segment: str
     window: str
     state: str
-    """good, bad, pending, excluded, retracted, or at_risk: that one has no window."""
+    """good, bad, pending, excluded, retracted, measured, or at_risk: that one has no window."""
     detail: str
-    """provisional or final for good and bad, the reason for excluded, else empty."""
+    """provisional or final for good and bad, the reason for excluded, the upper bound in milliseconds of a bucket of
+    measured times or TOTAL for their sum, else empty."""
     units: int
+    """How many; for TOTAL milliseconds."""
+
+
+class Lasting(NamedTuple):
+    """What of a sign goes on now in a segment: how many cases, and since when the longest of them has lasted."""
+
+    sign: str
+    level: str
+    segment: str
+    units: int
+    since_ms: int
 
 
 class Contribution(NamedTuple):
@@ -67,6 +86,8 @@ class Contribution(NamedTuple):
     anchor_ms: int
     retracted: bool
     due_ms: int
+    since_ms: int | None
+    measured_ms: int | None
     segment: Segment
 
 
@@ -74,6 +95,8 @@ def contributions(case: Case) -> Iterator[Contribution]:
     """Yield what a record contributes, one per published verdict."""
     for verdict in case.verdicts:
         match verdict.verdict:
+            case "provisional_hit" | "final_hit" if verdict.measured_ms is not None:
+                state, detail = MEASURED, ""
             case "provisional_hit" | "final_hit":
                 state, detail = "good", "final" if verdict.sealed else "provisional"
             case "miss":
@@ -90,6 +113,8 @@ def contributions(case: Case) -> Iterator[Contribution]:
             verdict.anchor_ms,
             verdict.retracted,
             verdict.due_ms,
+            verdict.since_ms,
+            verdict.measured_ms,
             case.segment,
         )
 
@@ -117,8 +142,9 @@ class Ledger:
         self._at_risk = {
             level.name: WindowedCounts[_Key]([windows.risk_horizon_ms])
             for level in windows.levels
-            if level.name in windows.risk_levels
+            if level.name in windows.live_levels
         }
+        self._lasting = {level: Longest[tuple[str, str]]() for level in self._at_risk}
         self.units = 0
         """Units the records contribute, whatever their anchor."""
         self.version = 0
@@ -150,6 +176,8 @@ class Ledger:
                 shown = set(sorted({key.segment for key in counts} - {OTHER})[: self._windows.label_limit])
                 rest: Counter[_Key] = Counter()
                 for key, units in counts.items():
+                    if key.state == MEASURED and window not in self._windows.time_windows:
+                        continue
                     if key.segment in shown:
                         yield Row(key.sign, level.name, key.segment, window, key.state, key.detail, units)
                     else:
@@ -157,23 +185,54 @@ class Ledger:
                 for key, units in rest.items():
                     yield Row(key.sign, level.name, OTHER, window, key.state, key.detail, units)
 
+    def lasting(self) -> Iterator[Lasting]:
+        """Yield what goes on now, by sign and segment, where anything does."""
+        for level, lasting in self._lasting.items():
+            found = list(lasting.lasting())
+            shown = set(sorted({segment for (_, segment), _, _ in found} - {OTHER})[: self._windows.label_limit])
+            rest: dict[str, Lasting] = {}
+            for (sign, segment), units, since_ms in found:
+                if segment in shown:
+                    yield Lasting(sign, level, segment, units, since_ms)
+                else:
+                    other = rest.get(sign, Lasting(sign, level, OTHER, 0, since_ms))
+                    rest[sign] = Lasting(sign, level, OTHER, other.units + units, min(other.since_ms, since_ms))
+            yield from rest.values()
+
     def _add(self, contribution: Contribution, count: int) -> None:
         self.version += 1
         self.units += count
         for level in self._windows.levels:
-            if contribution.due_ms < NEVER_MS and level.name in self._at_risk:
-                # In the window that ends now from the horizon before it is due until it is due.
-                at_risk = _Key(contribution.sign, "at_risk", "", self._segment(level.dimensions, contribution))
-                self._at_risk[level.name].add(at_risk, contribution.due_ms - self._windows.risk_horizon_ms, count)
+            if level.name in self._at_risk:
+                self._add_live(contribution, level, count)
             if level.dimensions and contribution.state not in ("good", "bad"):
                 continue
-            segment = self._segment(level.dimensions, contribution)
-            detail = contribution.detail if not level.dimensions else ""
-            key = _Key(contribution.sign, contribution.state, detail, segment)
-            self._counts[level.name].add(key, contribution.anchor_ms, count)
+            if contribution.state != MEASURED:
+                segment = self._segment(level.dimensions, contribution)
+                detail = contribution.detail if not level.dimensions else ""
+                key = _Key(contribution.sign, contribution.state, detail, segment)
+                self._counts[level.name].add(key, contribution.anchor_ms, count)
             if contribution.retracted and not level.dimensions:
                 retracted = _Key(contribution.sign, "retracted", "", "")
                 self._counts[level.name].add(retracted, contribution.anchor_ms, count)
+
+    def _add_live(self, contribution: Contribution, level: Level, count: int) -> None:
+        """Count what lasts, what is at risk, and what was measured."""
+        sign, _unit, state, _detail, anchor_ms, _retracted, due_ms, since_ms, measured_ms, _whose = contribution
+        if due_ms == NEVER_MS and since_ms is None and state != MEASURED:
+            return
+        segment = self._segment(level.dimensions, contribution)
+        if due_ms < NEVER_MS:
+            # In the window that ends now from the horizon before it is due until it is due.
+            enters_ms = due_ms - self._windows.risk_horizon_ms
+            self._at_risk[level.name].add(_Key(sign, "at_risk", "", segment), enters_ms, count)
+        if since_ms is not None:
+            self._lasting[level.name].add((sign, segment), since_ms, count)
+        if state == MEASURED and measured_ms is not None:
+            bucket = next((str(bound_ms) for bound_ms in TIME_BOUNDS_MS if measured_ms <= bound_ms), BEYOND)
+            counts = self._counts[level.name]
+            counts.add(_Key(sign, MEASURED, bucket, segment), anchor_ms, count)
+            counts.add(_Key(sign, MEASURED, TOTAL, segment), anchor_ms, count * measured_ms)
 
     def _segment(self, dimensions: Sequence[str], contribution: Contribution) -> str:
         labels = []

@@ -11,9 +11,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from cxstream.domain.instant import SECOND_MS
-from cxstream.engine.ledger import Level, Row
+from cxstream.engine.ledger import BEYOND, MEASURED, TIME_BOUNDS_MS, TOTAL, Lasting, Level, Row
 from cxstream.exposition import families
-from cxstream.exposition.families import FAMILIES, Family
+from cxstream.exposition.families import FAMILIES, MEASURES, Family
 from cxstream.exposition.snapshot import WORKER_STATES, PartitionSnapshot, WorkerSnapshot
 
 JOB_LEVEL = "job"
@@ -27,6 +27,10 @@ _STANDING = {
 }
 _PATTERNS_KEPT = 50_000
 _OPENMETRICS = "application/openmetrics-text"
+_BOUNDS = (*((str(bound_ms), str(bound_ms / SECOND_MS)) for bound_ms in TIME_BOUNDS_MS), (BEYOND, BEYOND))
+"""Buckets of measured times, as the ledger names them and as Prometheus does."""
+_OPEN = "time_to_restore"
+_LONGEST = {_OPEN: families.OLDEST_OPEN_CASE, "no_silence": families.LONGEST_SILENCE}
 
 
 def standing_windows(levels: Iterable[Level]) -> frozenset[str]:
@@ -54,6 +58,18 @@ class _Tally(NamedTuple):
     """Units [good, bad] by sign, level, segment, window and finality: both outcomes where either is not zero."""
     standing: dict[str, dict[tuple[str, ...], int]]
     """Units by sign, window and, for excluded, reason; by state."""
+    measured: dict[tuple[str, ...], dict[str, int]]
+    """Units by bucket, and TOTAL, by sign, level, segment and window."""
+
+    def times(self) -> Iterator[tuple[Family, tuple[str, ...], float]]:
+        """Yield the samples of the distributions of measured times, labels without the partition."""
+        for (sign, *labels), counts in self.measured.items():
+            families_of, units = MEASURES[sign], 0
+            for bound, le in _BOUNDS:
+                units += counts.get(bound, 0)
+                yield families_of.buckets, (*labels, le), units
+            yield families_of.total, tuple(labels), counts.get(TOTAL, 0) / SECOND_MS
+            yield families_of.units, tuple(labels), units
 
 
 class _Rendered(NamedTuple):
@@ -133,6 +149,8 @@ class Collector:
                 for state, counts in tally.standing.items():
                     for labels, units in counts.items():
                         yield Figure(_STANDING[state], (*labels, number), units)
+                for family, labels, value in tally.times():
+                    yield Figure(family, (*labels, number), value)
         yield from _worker_figures(snapshot)
 
     def _business_text(self, group: str, partition: PartitionSnapshot) -> dict[str, str]:
@@ -158,6 +176,13 @@ class Collector:
                     pattern = self._patterns[group, state, labels] = _pattern(_STANDING[state], (group, *labels))
                 lines.append(pattern % (number, units))
             text[_STANDING[state].name] = "".join(lines)
+        times: dict[str, list[str]] = {}
+        for family, labels, value in tally.times():
+            pattern = self._patterns.get((group, family.name, labels))
+            if pattern is None:
+                pattern = self._patterns[group, family.name, labels] = _pattern(family, (group, *labels))
+            times.setdefault(family.name, []).append(pattern % (number, value))
+        text |= {name: "".join(lines) for name, lines in times.items()}
         return {name: of_family for name, of_family in text.items() if of_family}
 
 
@@ -182,6 +207,7 @@ def _tally(rows: Iterable[Row], windows: Collection[str]) -> _Tally:
     """Add up the rows of a partition; what is zero is left out, and details of a reason behind a colon are added up."""
     decided: dict[tuple[str, ...], list[int]] = {}
     standing: dict[str, dict[tuple[str, ...], int]] = {state: {} for state in _STANDING}
+    measured: dict[tuple[str, ...], dict[str, int]] = {}
     for sign, level, segment, window, state, detail, units in rows:
         if not units:
             continue
@@ -193,11 +219,13 @@ def _tally(rows: Iterable[Row], windows: Collection[str]) -> _Tally:
             outcomes[state == "bad"] += units
         elif state == AT_RISK:
             standing[state][sign, level, segment] = units
-        elif level == JOB_LEVEL and window in windows:
+        elif state == MEASURED:
+            measured.setdefault((sign, level, segment, window), {})[detail] = units
+        elif level == JOB_LEVEL and window in windows and sign not in MEASURES:
             labels = (sign, window, detail.partition(":")[0]) if state == "excluded" else (sign, window)
             counts = standing[state]
             counts[labels] = counts.get(labels, 0) + units
-    return _Tally(decided, standing)
+    return _Tally(decided, standing, measured)
 
 
 def _worker_figures(snapshot: WorkerSnapshot) -> Iterator[Figure]:
@@ -214,6 +242,8 @@ def _worker_figures(snapshot: WorkerSnapshot) -> Iterator[Figure]:
     yield Figure(families.POLICY_INFO, (snapshot.policy,), 1)
     for partition in snapshot.partitions:
         yield from _partition_figures(snapshot, partition)
+        if partition.watermark_ms is not None and _speaks(snapshot, partition):
+            yield from _live_figures(str(partition.partition), partition.lasting, partition.watermark_ms)
 
 
 def _partition_figures(snapshot: WorkerSnapshot, partition: PartitionSnapshot) -> Iterator[Figure]:
@@ -236,16 +266,25 @@ def _partition_figures(snapshot: WorkerSnapshot, partition: PartitionSnapshot) -
         yield Figure(families.STATE_BYTES, (table, number), size)
 
 
+def _live_figures(number: str, lasting: Iterable[Lasting], now_ms: int) -> Iterator[Figure]:
+    for sign, level, segment, units, since_ms in lasting:
+        yield Figure(_LONGEST[sign], (level, segment, number), max(0, now_ms - since_ms) / SECOND_MS)
+        if sign == _OPEN:
+            yield Figure(families.OPEN_CASES, (level, segment, number), units)
+
+
 def _heading(family: Family, *, openmetrics_format: bool) -> str:
     counter_in_openmetrics = openmetrics_format and family.type == "counter"
     name = family.name.removesuffix("_total") if counter_in_openmetrics else family.name
+    if name.endswith("_bucket") and not openmetrics_format:  # what the text format has for it
+        return f"# HELP {name[:-7]} {family.help}\n# TYPE {name[:-7]} histogram\n"
     return f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n"
 
 
 def _pattern(family: Family, labels: tuple[str, ...]) -> str:
     """Return a line of a family whose last label is the partition, to be filled with that and the value."""
     pairs = "".join(f'{label}="{_escaped(text)}",' for label, text in zip(family.labels, labels, strict=False))
-    return f'{family.name}{{{pairs}partition="'.replace("%", "%%") + '%d"} %d\n'
+    return f'{family.name}{{{pairs}partition="'.replace("%", "%%") + '%d"} %s\n'
 
 
 def _escaped(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from cxstream.vital_signs import CATALOGUE
+
 PREFIX = "cxstream_"
 
 FamilyType = Literal["gauge", "counter", "histogram"]
@@ -55,6 +57,24 @@ AT_RISK = _family(
     "gauge",
     "vital_sign level segment partition",
     "Pending units that will be misses within the risk horizon unless something happens: whom to call now.",
+)
+OPEN_CASES = _family(
+    "open_cases",
+    "gauge",
+    "level segment partition",
+    "Cases that wait for a fix now, reopened ones included.",
+)
+OLDEST_OPEN_CASE = _family(
+    "oldest_open_case_seconds",
+    "gauge",
+    "level segment partition",
+    "How long the case has been open that has been open for longest, since its opening or a reopening.",
+)
+LONGEST_SILENCE = _family(
+    "longest_current_silence_seconds",
+    "gauge",
+    "level segment partition",
+    "How long a customer who waits has not heard from us, at most; time we wait for the customer does not count.",
 )
 OBJECTIVE_RATIO = _family(
     "vital_sign_objective_ratio",
@@ -180,5 +200,29 @@ REBALANCE = _family(
     (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0),
 )
 
-FAMILIES: tuple[Family, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Family))
+
+class MeasureFamilies(NamedTuple):
+    """The distribution of a measured time: a histogram whose counts may fall, so its parts are gauges."""
+
+    buckets: Family
+    total: Family
+    units: Family
+
+
+def _measure(name: str) -> MeasureFamilies:
+    title, labels = CATALOGUE[name].title, "level segment window"
+    return MeasureFamilies(
+        _family(f"{name}_window_seconds_bucket", "gauge", f"{labels} le partition", f"{title}: units up to a time."),
+        _family(f"{name}_window_seconds_gsum", "gauge", f"{labels} partition", f"{title}: all times added up."),
+        _family(f"{name}_window_seconds_gcount", "gauge", f"{labels} partition", f"{title}: units measured."),
+    )
+
+
+MEASURES = {name: _measure(name) for name, sign in CATALOGUE.items() if sign.objective is None}
+"""The families of every sign that measures."""
+
+FAMILIES: tuple[Family, ...] = (
+    *(value for value in list(globals().values()) if isinstance(value, Family)),
+    *(family for measure in MEASURES.values() for family in measure),
+)
 """All of them, in the order above."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
-from cxstream.engine.ledger import Row
+from cxstream.engine.ledger import Lasting, Row
 
 WorkerState = Literal["starting", "rebalancing", "recovering", "running", "draining"]
 WORKER_STATES: tuple[WorkerState, ...] = get_args(WorkerState)
@@ -36,6 +36,8 @@ class PartitionSnapshot(NamedTuple):
     """The ledger's figures; rows that are zero may be left out."""
     watermark_ms: int | None
     """The partition's clock: wall time while caught up, else how far its sources are read. None is never ready."""
+    lasting: Sequence[Lasting] = ()
+    """What goes on now: outages and silences."""
     source_watermark_ms: Mapping[str, int] = _NOTHING
     """Newest delivery time processed, by source topic."""
     lag_records: Mapping[str, int] = _NOTHING

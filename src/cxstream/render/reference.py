@@ -13,7 +13,7 @@ _RULES = re.compile(r"\((rules? \d[^)]*)\)")
 def reference(catalogue: Mapping[str, VitalSign]) -> str:
     """Return docs/vital-signs.md: what each sign means and how it is counted."""
     overview = [
-        f"| [{sign.title}](#{name}) | {sign.question} | {sign.unit.kind} | {sign.objective:.0%} |"
+        f"| [{sign.title}](#{name}) | {sign.question} | {sign.unit.kind} | {_objective(sign)} |"
         for name, sign in catalogue.items()
     ]
     return "\n".join([_OPENING, *overview, "", *(_section(name, sign) for name, sign in catalogue.items())])
@@ -25,14 +25,18 @@ def rules_of(sign: VitalSign) -> str:
     return cited[1] if cited else ""
 
 
+def _objective(sign: VitalSign) -> str:
+    return "measured" if sign.objective is None else f"{sign.objective:.0%}"
+
+
 def _section(name: str, sign: VitalSign) -> str:
     rows = [
         ("The customer", f"“{sign.question}”"),
-        ("Good", sign.numerator),
+        ("Good" if sign.objective is not None else "Measured", sign.numerator),
         ("Out of", sign.denominator),
         ("Unit", sign.unit.kind),
         ("Known", sign.known),
-        ("Objective", f"{sign.objective:.0%} good, unless the policy says otherwise"),
+        *([("Objective", f"{_objective(sign)} good, unless the policy says otherwise")] if sign.objective else []),
         ("Evidence from", ", ".join(sign.topics)),
         ("Rules", f"{rules_of(sign)} of the vital-signs contract"),
     ]

@@ -145,6 +145,10 @@ and on (group) ({WATERMARK_AGE} < {FRESH_SECONDS})""",
                     f'1 - {source}{{vital_sign="{name}"}}',
                     f"{name} read the other way round, as the field does: lower is better.",
                 )
+    for name, sign in catalogue.items():
+        if sign.objective is None:
+            yield from _measure(level, where, name)
+    yield from _live(level, where)
     yield Rule(
         f"{level}:cxstream_at_risk_units:sum",
         _fenced_sum("cxstream_at_risk_units", f'level="{level}"', "group, vital_sign, level, segment"),
@@ -152,6 +156,47 @@ and on (group) ({WATERMARK_AGE} < {FRESH_SECONDS})""",
     )
     if level == JOB:
         yield from _standing()
+
+
+def _measure(level: str, where: str, name: str) -> Iterator[Rule]:
+    """Yield how a measured time is distributed; quantiles cannot be averaged either."""
+    time, of = f"cxstream_{name}_window_seconds", "group, level, segment, window"
+    parts = {"bucket": f"{of}, le", "gsum": of, "gcount": of}
+    for part, labels in parts.items():
+        yield Rule(
+            f"{level}:{time}_{part}:sum",
+            _fenced_sum(f"{time}_{part}", f'level="{level}"', labels),
+            f"{name} {where}: the {part} of the distribution, each partition as its owner counts it.",
+        )
+    for quantile, called in ((0.5, "p50"), (0.9, "p90")):
+        yield Rule(
+            f"{level}:cxstream_{name}_seconds:{called}",
+            f"histogram_quantile({quantile}, {level}:{time}_bucket:sum)",
+            f"{name} {where}: {quantile:.0%} of the units took no longer, as far as the buckets tell.",
+        )
+    yield Rule(
+        f"{level}:cxstream_{name}_seconds:mean",
+        f"{level}:{time}_gsum:sum\n/\n({level}:{time}_gcount:sum > 0)",
+        f"{name} {where}: the mean.",
+    )
+
+
+def _live(level: str, where: str) -> Iterator[Rule]:
+    of = "group, level, segment"
+    yield Rule(
+        f"{level}:cxstream_open_cases:sum",
+        _fenced_sum("cxstream_open_cases", f'level="{level}"', of),
+        f"Cases that wait for a fix now {where}.",
+    )
+    for gauge, about in (
+        ("oldest_open_case_seconds", "How long the oldest of them has been open"),
+        ("longest_current_silence_seconds", "The longest silence a waiting customer is left in now"),
+    ):
+        yield Rule(
+            f"{level}:cxstream_{gauge}:max",
+            f'max by ({of}) (\n  cxstream_{gauge}{{level="{level}"}}\n  {_OF_FENCED_OWNERS}\n)',
+            f"{about} {where}.",
+        )
 
 
 def _standing() -> Iterator[Rule]:

@@ -36,18 +36,23 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
     limit_ms = policy.silence_limit_by_priority_ms.get(str(opened.text("priority")), policy.silence_limit_ms)
     contacts_ms = [fact.at_ms for fact in evidence.facts if _is_contact(fact)]
     pauses = _pauses(evidence, policy)
-    breach_ms = NEVER_MS
+    breach_ms, silent_since_ms = NEVER_MS, None
     for start_ms, end_ms in spans:
         ends_ms = NEVER_MS if end_ms is None else end_ms
         heard_ms = sorted({start_ms, *(ms for ms in contacts_ms if start_ms < ms < ends_ms)})
         for since_ms, until_ms in pairwise([*heard_ms, ends_ms]):
             breach_ms = min(breach_ms, _breach_ms(since_ms, until_ms, limit_ms, pauses))
+        if end_ms is None:  # a pause, also what is left of one, is no silence
+            silent_since_ms = _breach_ms(heard_ms[-1], NEVER_MS, limit_ms, pauses) - limit_ms
     if breach_ms < clock_ms:
         ends = [*evidence.fix_claims, *filter(_is_contact, evidence.facts)]
         unheard = () if any(fact.at_ms > breach_ms for fact in ends) else ("ticket", "dispatch")
-        return Judgement("miss", "silence", breach_ms, (opened.event_id,), silent_topics=unheard)
-    if any(span.end_ms is None for span in spans):
-        return Judgement("pending", "open", None, (opened.event_id,), min(breach_ms, NEVER_MS - 1) + 1, breach_ms)
+        return Judgement(
+            "miss", "silence", breach_ms, (opened.event_id,), since_ms=silent_since_ms, silent_topics=unheard
+        )
+    if silent_since_ms is not None:
+        wakes_ms = min(breach_ms, NEVER_MS - 1) + 1
+        return Judgement("pending", "open", None, (opened.event_id,), wakes_ms, breach_ms, silent_since_ms)
     if evidence.fix_claims:
         fix = evidence.fix_claims[0]
         return Judgement("hit", "heard_throughout", fix.at_ms, (opened.event_id, fix.event_id), breach_ms + 1)

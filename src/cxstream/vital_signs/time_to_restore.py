@@ -1,0 +1,41 @@
+"""time_to_restore: how long was the customer without, in all? (rule 25)."""
+
+from __future__ import annotations
+
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.policy import Policy
+from cxstream.domain.spans import open_spans, restored_spans
+from cxstream.domain.units import CASE
+from cxstream.domain.verdict import Judgement
+from cxstream.domain.vital_sign import VitalSign
+
+
+def judge(evidence: Evidence, _case_id: str, _clock_ms: int, _policy: Policy) -> Judgement:
+    """Measure the time from the opening to the first fix, and from each later fault reopen to its fix (rule 25)."""
+    opened = evidence.opened
+    if opened is None:
+        return Judgement("pending", "not_opened")
+    since_ms = min((span.start_ms for span in open_spans(evidence) if span.end_ms is None), default=None)
+    if not evidence.fix_claims:
+        if evidence.cancellations:
+            cancellation = evidence.cancellations[0]
+            return Judgement("excluded", "cancelled", cancellation.at_ms, (cancellation.event_id,))
+        return Judgement("pending", "not_fixed_yet", None, (opened.event_id,), since_ms=since_ms)
+    fix = evidence.fix_claims[0]
+    restored_ms = sum(end_ms - start_ms for start_ms, end_ms in restored_spans(evidence))
+    proof = (opened.event_id, fix.event_id)
+    return Judgement("hit", "restored", fix.at_ms, proof, since_ms=since_ms, measured_ms=restored_ms)
+
+
+VITAL_SIGN = VitalSign(
+    name="time_to_restore",
+    title="Time to restore",
+    question="How long will I be without it?",
+    numerator="time from the opening to the first fix, plus the time from each later fault reopen to its fix",
+    denominator="fixed cases",
+    unit=CASE,
+    judge=judge,
+    topics=("ticket", "dispatch"),
+    objective=None,
+    known="at the fix; a later outage adds to it until the seal",
+)
