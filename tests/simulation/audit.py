@@ -412,6 +412,17 @@ def count(counted: Iterable[Counted], now_ms: int, windows: Windows) -> Figures:
     return figures
 
 
+def watched(cases: Iterable[Case], now_ms: int, windows: Windows) -> Figures:
+    """Add up what the records say of loopholes."""
+    figures: Figures = Counter()
+    for level in windows.levels:
+        for window in level.windows if not level.dimensions else ():
+            for name, at_ms in (sighting for case in cases for sighting in case.sightings):
+                if 0 <= now_ms // BUCKET_MS - at_ms // BUCKET_MS < windows.lengths_ms[window] // BUCKET_MS:
+                    figures[name, level.name, "", window, "loophole", ""] += 1
+    return figures
+
+
 def _measured(one: Counted, level: Level, segment: str, last: int, windows: Windows) -> Figures:
     figures: Figures = Counter()
     assert one.measured_ms is not None
@@ -473,7 +484,7 @@ class Auditor:
             ]
             if complete:
                 self._is_forgotten_in_time(owner, now_ms)
-            its = count(counted, now_ms, self._windows)
+            its = count(counted, now_ms, self._windows) + watched(owner.cases.values(), now_ms, self._windows)
             rows = Counter({tuple(row[:-1]): row[-1] for row in owner.snapshot.rows if row[-1]})
             if its != rows:
                 self._differ(f"partition {owner.snapshot.partition} of {owner.instance} at {now_ms}", rows, its)

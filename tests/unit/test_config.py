@@ -88,6 +88,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "policy.late_grace": ("10m", "10m"),
     "policy.early_tolerance": ("45m", "45m"),
     "policy.provider_notice": ("2d", "2d"),
+    "policy.watched_notice": ("3h", "3h"),
     "policy.on_site_limit": ("8h", "8h"),
     "policy.clock_skew": ("90s", "90s"),
     "policy.first_response": ("P1=30m,P2=2h,P3=1d", {"P1": "30m", "P2": "2h", "P3": "1d"}),

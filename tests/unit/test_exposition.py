@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from cxstream.config import Settings
 from cxstream.domain.cases import Case, Segment
 from cxstream.domain.instant import HOUR_MS, NEVER_MS
+from cxstream.domain.loopholes import LOOPHOLES
 from cxstream.domain.verdict import Verdict, VerdictName
 from cxstream.engine.ledger import OTHER, TIME_BOUNDS_MS, Lasting, Ledger, Level, Row
 from cxstream.exposition.activity import DISPOSITIONS, NO_VERDICT, VERDICTS, Activity
@@ -39,6 +40,7 @@ BUSINESS = (
     "cxstream_vital_sign_excluded_units",
     "cxstream_vital_sign_retracted_units",
     "cxstream_at_risk_units",
+    "cxstream_watched_loophole_sightings",
     "cxstream_open_cases",
     "cxstream_oldest_open_case_seconds",
     "cxstream_longest_current_silence_seconds",
@@ -52,6 +54,7 @@ ROWS = (
     Row("first_time_fix", "job", "", "24h", "excluded", "cancelled", 5),
     Row("first_time_fix", "job", "", "24h", "retracted", "", 1),
     Row("on_time_arrival", "region", "north", "", "at_risk", "", 2),
+    Row("pause_not_resumed", "job", "", "24h", "loophole", "", 2),
     Row("time_to_restore", "job", "", "7d", "measured", str(4 * HOUR_MS), 3),
     Row("time_to_restore", "job", "", "7d", "measured", "+Inf", 1),
     Row("time_to_restore", "job", "", "7d", "measured", "total", 1000 * HOUR_MS),
@@ -431,7 +434,8 @@ def full_ledger() -> Ledger:
             Verdict(sign, f"{number}", "pending", "open", NOW_MS, NOW_MS, since_ms=NOW_MS - number)
             for sign in ("time_to_restore", "no_silence")
         ]
-        ledger.replace(None, Case(str(number), verdicts=verdicts, segment=Segment(region=region, product=family)))
+        segment, seen = Segment(region=region, product=family), [(name, NOW_MS) for name in LOOPHOLES]
+        ledger.replace(None, Case(str(number), verdicts=verdicts, segment=segment, sightings=seen))
     ledger.advance(NOW_MS)
     return ledger
 

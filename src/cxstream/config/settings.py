@@ -188,6 +188,8 @@ class Judging(Group):
     """Arrival so long before the window's start is on time, inclusive."""
     provider_notice: t.Delay = _DEFAULT.provider_notice_ms
     """Notice a provider owes before a window it changes; this much is enough."""
+    watched_notice: t.Delay = _DEFAULT.watched_notice_ms
+    """A provider's change with less than this beyond the notice it owes is counted among the watched loopholes."""
     on_site_limit: t.Span = _DEFAULT.on_site_limit_ms
     """A visit without completion counts as on site for at most so long."""
     clock_skew: t.Delay = _DEFAULT.clock_skew_ms

@@ -56,6 +56,8 @@ class Case(msgspec.Struct, array_like=True):
     """The instant up to which the group must have come for a verdict to be final, or for something to be forgotten."""
     is_forgotten: bool = False
     """Its facts were dropped when all its units were final and in no window any more; no case sign is judged again."""
+    sightings: list[tuple[str, int]] = []
+    """What it shows of the watched loopholes: which, and when in milliseconds (rule 24)."""
 
     def advance(self, fact: Fact, origin: str | None = None) -> tuple[Case, Reception]:
         """Return the case with a fact taken in, and how: the very same Case if it changes nothing (rules 1, 2 and 10).

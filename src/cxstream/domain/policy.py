@@ -20,6 +20,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Arrival up to this long before the window's start is on time, inclusive."""
     provider_notice_ms: int = 24 * HOUR_MS
     """Notice a provider owes before the start of a window it changes; exactly this much is enough."""
+    watched_notice_ms: int = 2 * HOUR_MS
+    """A provider's change with less than this beyond the notice it owes is watched (rule 24)."""
     on_site_limit_ms: int = 12 * HOUR_MS
     """A visit without completion counts as on site for at most this long."""
     clock_skew_ms: int = 5 * MINUTE_MS

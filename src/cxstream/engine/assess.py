@@ -14,6 +14,7 @@ from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.folding import AllFacts, FactStack, Folded, OwnFacts, fold
 from cxstream.domain.instant import NEVER_MS
+from cxstream.domain.loopholes import pause_ends_ms, sightings
 from cxstream.domain.merging import absorptions, merge_ids, merging
 from cxstream.domain.policy import Policy
 from cxstream.domain.scope import out_of_scope
@@ -84,11 +85,14 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
         if not new.sealed:
             settles_ms = min(settles_ms, settled_by_ms)
             deadline_ms = min(deadline_ms, judgement.wakes_ms if judgement.wakes_ms <= new.seal_ms else NEVER_MS)
-    segment = case.segment if case.is_forgotten else _segment(units.own_evidence())
+    own = units.own_evidence()
+    segment = case.segment if case.is_forgotten else _segment(own)
+    seen: list[tuple[str, int]] = [*sightings(own, clock.now_ms, policy)]
+    deadline_ms = min(deadline_ms, pause_ends_ms(own, clock.now_ms, policy))
     if settles_ms == NEVER_MS and (verdicts or case.is_forgotten):
         settles_ms = _in_no_window_ms(verdicts, policy)
-    known = (case.verdicts, case.segment, case.deadline_ms, case.settles_ms)
-    if (verdicts, segment, deadline_ms, settles_ms) != known:
+    known = (case.verdicts, case.segment, case.deadline_ms, case.settles_ms, case.sightings)
+    if (verdicts, segment, deadline_ms, settles_ms, seen) != known:
         case = msgspec.structs.replace(
             case,
             verdicts=verdicts,
@@ -96,6 +100,7 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
             deadline_ms=deadline_ms,
             settles_ms=settles_ms,
             judged_ms=max(case.judged_ms, clock.now_ms),
+            sightings=seen,
         )
     if settles_ms != NEVER_MS and all(verdict.sealed for verdict in verdicts):
         return _forget(case, changes, units.late_event_ids(), policy, clock)
@@ -195,7 +200,12 @@ def close(case: Case, closing: Closing, closed_ms: int) -> Case:
         for verdict in case.verdicts
     ]
     return Case(
-        case.case_id, closed=closing, verdicts=verdicts, segment=case.segment, judged_ms=max(case.judged_ms, closed_ms)
+        case.case_id,
+        closed=closing,
+        verdicts=verdicts,
+        segment=case.segment,
+        judged_ms=max(case.judged_ms, closed_ms),
+        sightings=case.sightings,
     )
 
 

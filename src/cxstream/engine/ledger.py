@@ -20,6 +20,7 @@ RISK_HORIZON_MS = 60 * MINUTE_MS
 TIME_BOUNDS_MS = (4 * HOUR_MS, 8 * HOUR_MS, DAY_MS, 3 * DAY_MS, 7 * DAY_MS)
 """Upper bounds of the buckets that measured times are counted in, the last one apart (rule 25)."""
 MEASURED = "measured"
+LOOPHOLE = "loophole"
 BEYOND = "+Inf"
 TOTAL = "total"
 
@@ -54,11 +55,12 @@ class Row(NamedTuple):
     """One figure of a snapshot: how many units of a sign stand how, in a window of a level and segment."""
 
     sign: str
+    """The vital sign, or the name of a loophole."""
     level: str
     segment: str
     window: str
     state: str
-    """good, bad, pending, excluded, retracted, measured, or at_risk: that one has no window."""
+    """good, bad, pending, excluded, retracted, measured, loophole, or at_risk: that one has no window."""
     detail: str
     """provisional or final for good and bad, the reason for excluded, the upper bound in milliseconds of a bucket of
     measured times or TOTAL for their sum, else empty."""
@@ -160,6 +162,10 @@ class Ledger:
             self._add(contribution, -1)
         for contribution in come - gone:
             self._add(contribution, 1)
+        seen = Counter(new.sightings if new is not None else ())
+        seen.subtract(old.sightings if old is not None else ())
+        for (loophole, at_ms), count in seen.items():
+            self._add_sighting(loophole, at_ms, count)
 
     def advance(self, now_ms: int) -> None:
         """Let windows end at `now_ms`: what they no longer cover expires."""
@@ -233,6 +239,12 @@ class Ledger:
             counts = self._counts[level.name]
             counts.add(_Key(sign, MEASURED, bucket, segment), anchor_ms, count)
             counts.add(_Key(sign, MEASURED, TOTAL, segment), anchor_ms, count * measured_ms)
+
+    def _add_sighting(self, loophole: str, at_ms: int, count: int) -> None:
+        self.version += 1
+        for level in self._windows.levels:
+            if not level.dimensions:
+                self._counts[level.name].add(_Key(loophole, LOOPHOLE, "", ""), at_ms, count)
 
     def _segment(self, dimensions: Sequence[str], contribution: Contribution) -> str:
         labels = []

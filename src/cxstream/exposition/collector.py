@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from cxstream.domain.instant import SECOND_MS
-from cxstream.engine.ledger import BEYOND, MEASURED, TIME_BOUNDS_MS, TOTAL, Lasting, Level, Row
+from cxstream.engine.ledger import BEYOND, LOOPHOLE, MEASURED, TIME_BOUNDS_MS, TOTAL, Lasting, Level, Row
 from cxstream.exposition import families
 from cxstream.exposition.families import FAMILIES, MEASURES, Family
 from cxstream.exposition.snapshot import WORKER_STATES, PartitionSnapshot, WorkerSnapshot
@@ -23,6 +23,7 @@ _STANDING = {
     "pending": families.PENDING_UNITS,
     "excluded": families.EXCLUDED_UNITS,
     "retracted": families.RETRACTED_UNITS,
+    LOOPHOLE: families.LOOPHOLE_SIGHTINGS,
     AT_RISK: families.AT_RISK,
 }
 _PATTERNS_KEPT = 50_000

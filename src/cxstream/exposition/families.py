@@ -52,6 +52,12 @@ RETRACTED_UNITS = _family(
     "vital_sign window partition",
     "Units of which a decided verdict was once taken back: a past that changes is seen here.",
 )
+LOOPHOLE_SIGHTINGS = _family(
+    "watched_loophole_sightings",
+    "gauge",
+    "loophole window partition",
+    "Uses of a loophole that makes figures look better than customers were treated: a count that rises is gaming.",
+)
 AT_RISK = _family(
     "at_risk_units",
     "gauge",

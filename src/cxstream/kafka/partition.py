@@ -67,7 +67,7 @@ class Partition:
 
     def update(self, key: bytes, old: Case | None, new: Case | None) -> None:
         """Let ledger and deadlines follow a record that has been replaced; None: there was none, or is none now."""
-        if old is None or new is None or old.verdicts != new.verdicts or old.segment != new.segment:
+        if old is None or new is None or _contributed(old) != _contributed(new):
             self.ledger.replace(old, new)
         self.deadlines.set(key, NEVER_MS if new is None else new.deadline_ms)
         self.settling.set(key, NEVER_MS if new is None else new.settles_ms)
@@ -118,3 +118,7 @@ class Partition:
         behind = ends if self._behind is None else self._behind
         self._behind = {topic: end for topic, end in behind.items() if acked[topic] < end}
         return not self._behind
+
+
+def _contributed(case: Case) -> tuple[object, ...]:
+    return case.verdicts, case.segment, case.sightings

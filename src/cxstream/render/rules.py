@@ -211,6 +211,11 @@ def _standing() -> Iterator[Rule]:
             _fenced_sum(metric, "", f"group, vital_sign, window{more}"),
             f"{about}, each partition as its owner counts it.",
         )
+    yield Rule(
+        "job:cxstream_watched_loophole_sightings:sum",
+        _fenced_sum("cxstream_watched_loophole_sightings", "", "group, loophole, window"),
+        "Uses of the watched loopholes, each partition as its owner counts them.",
+    )
 
 
 def _fenced_sum(metric: str, matchers: str, labels: str) -> str:
