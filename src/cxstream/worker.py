@@ -21,7 +21,7 @@ from faust.types import TP
 
 from cxstream.config import Settings
 from cxstream.domain.instant import SECOND_MS
-from cxstream.engine.assess import Clock
+from cxstream.engine.assess import Clock, case_signs
 from cxstream.engine.watermark import GroupWatermark, Marks, Said
 from cxstream.exposition.activity import Activity
 from cxstream.exposition.collector import Collector, page
@@ -194,7 +194,7 @@ class Worker:
                     self._roles.sources.values(),
                     self._group.of(number),
                 )
-                await partition.rebuild(self._cases.items_of(number))
+                await partition.rebuild(self._cases.items_of(number), case_signs(CATALOGUE))
             partition.generation = self._engine.generation
             self._partitions[number] = partition
             await self._unite_stale(partition)

@@ -24,6 +24,7 @@ from cxstream.kafka.records import (
     read_relay,
     write,
 )
+from cxstream.vital_signs import CATALOGUE
 from parts.agent import Broker, Life
 
 READERS: dict[str, Callable[[bytes], Case | Board | Relay]] = {
@@ -143,6 +144,33 @@ def test_a_worker_goes_on_from_kept_cases(kept: dict[str, Any]) -> None:
         await life.agent.judge_due(life.partition)
         case = read_case(broker.tables["cases"][kept["name"].encode()])
         assert _published(case.verdicts, later) == later["verdicts"]
+
+    asyncio.run(run())
+
+
+@every_case
+def test_a_sign_that_came_later_judges_kept_cases_too(kept: dict[str, Any]) -> None:
+    """A worker that takes over judges cases that hold facts by signs their writer did not know; the rest stays."""
+    then = kept["judged"][0]
+    key = kept["name"].encode()
+
+    async def run() -> None:
+        broker = Broker()
+        broker.tables["cases"][key] = _bytes(kept)
+        life = Life(broker, wall_ms=lambda: then["clock_ms"], policy=UNFORGETTING)
+        await life.recover()
+        await life.agent.judge_due(life.partition)
+        case = read_case(broker.tables["cases"][key])
+        assert _published(case.verdicts, then) == then["verdicts"]
+        later = {name for name, sign in CATALOGUE.items() if sign.unit.kind == "case"} - catalogue_of(
+            then["verdicts"]
+        ).keys()
+        assert later
+        assert (
+            {one.sign for one in case.verdicts} >= later
+            if case.facts
+            else not later & {one.sign for one in case.verdicts}
+        )
 
     asyncio.run(run())
 

@@ -209,6 +209,11 @@ def close(case: Case, closing: Closing, closed_ms: int) -> Case:
     )
 
 
+def case_signs(catalogue: Catalogue) -> list[str]:
+    """Return the signs that have a verdict on every case that is judged."""
+    return [name for name, sign in catalogue.items() if sign.unit.kind == "case"]
+
+
 def _unit_of(standing: _Standing) -> str:
     return standing.new.unit
 

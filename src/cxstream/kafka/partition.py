@@ -53,12 +53,17 @@ class Partition:
         self._behind: Mapping[str, int] | None = None
         self._rows: tuple[int, list[Row]] = (-1, [])
 
-    async def rebuild(self, records: Iterable[tuple[bytes, bytes]]) -> None:
-        """Add up what the recovered case records contribute: no case is judged for it."""
-        floor_ms = 0
+    async def rebuild(self, records: Iterable[tuple[bytes, bytes]], signs: Iterable[str]) -> None:
+        """Add up what the recovered case records contribute: no case is judged for it.
+
+        But one that lacks a verdict of one of these case signs is to be judged: an earlier version did not know it.
+        """
+        floor_ms, known = 0, frozenset(signs)
         for count, (key, data) in enumerate(records, start=1):
             case = read_case(data)
             self.update(key, None, case)
+            if case.facts and not known <= {verdict.sign for verdict in case.verdicts}:
+                self._recheck[key] = None
             floor_ms = max(floor_ms, case.judged_ms)
             if count % YIELD_EVERY_RECORDS == 0:
                 await asyncio.sleep(0)
