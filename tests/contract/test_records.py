@@ -13,7 +13,7 @@ import pytest
 from contract.regenerate_records import FOLDER, LATER_MS, UNFORGETTING, catalogue_of, meaning
 from cxstream.domain.cases import Case
 from cxstream.domain.verdict import Verdict
-from cxstream.engine.assess import Clock, assess
+from cxstream.engine.assess import Clock, assess, case_signs
 from cxstream.engine.boards import Board
 from cxstream.kafka.records import (
     VERSION,
@@ -162,15 +162,9 @@ def test_a_sign_that_came_later_judges_kept_cases_too(kept: dict[str, Any]) -> N
         await life.agent.judge_due(life.partition)
         case = read_case(broker.tables["cases"][key])
         assert _published(case.verdicts, then) == then["verdicts"]
-        later = {name for name, sign in CATALOGUE.items() if sign.unit.kind == "case"} - catalogue_of(
-            then["verdicts"]
-        ).keys()
+        later = set(case_signs(CATALOGUE)) - catalogue_of(then["verdicts"]).keys()
         assert later
-        assert (
-            {one.sign for one in case.verdicts} >= later
-            if case.facts
-            else not later & {one.sign for one in case.verdicts}
-        )
+        assert later & {one.sign for one in case.verdicts} == (later if case.facts else set())
 
     asyncio.run(run())
 
