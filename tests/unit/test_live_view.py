@@ -187,7 +187,7 @@ def test_fits(size: tuple[int, int], signs: int) -> None:
     assert max(map(len, page)) <= size[0]
     assert any("coverage 2/2" in one for one in page)
     assert all(url in "\n".join(page) for _, url in LINKS)
-    assert "first_time_fix" in page[3]
+    assert "first_time_fix" in page[4]
     assert "…" not in "\n".join(page)
 
 
@@ -218,6 +218,28 @@ def test_other_figures() -> None:
         "pipeline: coverage 2/2, watermark 5 s old, events 2,000, duplicates 14, late 2, dead letters 4, lag 4" in said
     )
     assert "watermark at 2026-03-02T11:59:55Z" in summary(board)
+
+
+def test_what_goes_on_now_stands_above_the_ratios() -> None:
+    """What is at risk is added up over partitions, most first; ages are those of the oldest; regions are left out."""
+
+    def now(partition: int, at_risk: dict[str, int], open_cases: int, oldest: float, silence: float) -> list[str]:
+        of = {"level": "job", "segment": "", "partition": str(partition)}
+        return [
+            *(line("at_risk_units", units, vital_sign=sign, **of) for sign, units in at_risk.items()),
+            line("open_cases", open_cases, **of),
+            line("open_cases", open_cases, **{**of, "level": "region", "segment": "north"}),
+            line("oldest_open_case_seconds", oldest, **of),
+            line("longest_current_silence_seconds", silence, **of),
+        ]
+
+    first = [*claim(0, 3), *now(0, {"first_response": 1, "on_time_arrival": 2}, 4, 90.0, 40.0)]
+    second = [*claim(1, 3), *now(1, {"on_time_arrival": 3}, 5, 200_000.0, 4_000.0)]
+    board = read([text(first, second)])
+    said = "at risk within the hour: on_time_arrival 5 · first_response 1 · open 9, the oldest for 2 d 7 h, the longest"
+    assert said in shown(board, size=(140, 30))
+    assert "now: at risk within the hour: on_time_arrival 5, first_response 1, open 9" in summary(board)
+    assert "at risk within the hour: nothing · open 0" in shown(read([text(claim(0, 3))]))
 
 
 def test_nothing_yet() -> None:

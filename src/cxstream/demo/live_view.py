@@ -42,6 +42,10 @@ _BUSINESS = (
     "vital_sign_pending_units",
     "vital_sign_excluded_units",
     "vital_sign_retracted_units",
+    "at_risk_units",
+    "open_cases",
+    "oldest_open_case_seconds",
+    "longest_current_silence_seconds",
 )
 _WANTED = frozenset(
     _PREFIX + name
@@ -140,10 +144,24 @@ class Pipeline:
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """What goes on now, over the whole job."""
+
+    open_cases: float = 0
+    oldest_seconds: float = 0
+    """How long the oldest of them has been open."""
+    silence_seconds: float = 0
+    """How long a waiting customer has not heard from us, at most."""
+    at_risk: Mapping[str, float] = field(default_factory=dict)
+    """Units that will be misses soon unless something happens, by sign."""
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """What all workers say together at one moment."""
 
     signs: tuple[Sign, ...] = ()
+    present: Present = Present()
     pipeline: Pipeline = Pipeline()
     workers: int = 0
 
@@ -206,6 +224,7 @@ def read(texts: Iterable[str], *, group: str | None = None) -> Board:
     owning = [{p for p, g in one.generation.items() if g == newest_generation[p]} for one in scrapes]
     return Board(
         signs=_signs(scrapes, speaking),
+        present=_present(scrapes, speaking),
         pipeline=_pipeline(scrapes, speaking, owning, len(speaker_generation)),
         workers=sum(bool(one.samples) for one in scrapes),
     )
@@ -277,6 +296,21 @@ def _signs(scrapes: Sequence[_Scrape], speaking: Sequence[set[str]]) -> tuple[Si
     for labels, value in _fenced(scrapes, speaking, "vital_sign_excluded_units"):
         _add(sign_of(labels).excluded.setdefault(labels["window"], {}), labels["reason"], value)
     return tuple(signs[name] for name in sorted(signs))
+
+
+def _present(scrapes: Sequence[_Scrape], speaking: Sequence[set[str]]) -> Present:
+    def of_job(family: str) -> list[tuple[dict[str, str], float]]:
+        return [one for one in _fenced(scrapes, speaking, family) if one[0]["level"] == "job"]
+
+    at_risk: dict[str, float] = {}
+    for labels, value in of_job("at_risk_units"):
+        _add(at_risk, labels["vital_sign"], value)
+    return Present(
+        open_cases=sum(value for _, value in of_job("open_cases")),
+        oldest_seconds=max((value for _, value in of_job("oldest_open_case_seconds")), default=0),
+        silence_seconds=max((value for _, value in of_job("longest_current_silence_seconds")), default=0),
+        at_risk=dict(sorted(at_risk.items(), key=lambda one: (-one[1], one[0]))),
+    )
 
 
 def _add(counts: dict[str, float], key: str, value: float) -> None:
@@ -422,11 +456,13 @@ def render(
     session = session or Session()
     columns, rows = size
     foot = [*_pipeline_lines(board, session, now_ms, columns), *_link_lines(links, columns)]
-    left = rows - len(foot) - 7  # the heading, two table heads, three blank lines, and one for the cursor
+    now = _packed(_present_parts(board.present), columns, " · ")
+    left = rows - len(now) - len(foot) - 7  # the heading, two table heads, three blank lines, and one for the cursor
     signs = max(1, min(len(board.signs), left - _SEGMENTS_MIN))
     below = [one for one in worst_segments(board) if one.score < 0]
     return Group(
         _heading(board, now_ms, columns),
+        *now,
         Text(),
         _sign_table(board.signs[:signs], len(board.signs) - signs, session, wide=columns >= _WIDE_COLUMNS),
         Text(),
@@ -456,6 +492,7 @@ def summary(board: Board, *, now_ms: int | None = None, segments: int = 5) -> st
         )
     if not board.signs:
         lines.append("no vital signs yet")
+    lines.append("now: " + ", ".join(part.plain for part in _present_parts(board.present)))
     lines.append("pipeline: " + ", ".join(f"{name} {value}" for name, value, _ in _pipeline_parts(board, now_ms)))
     return "\n".join(lines)
 
@@ -468,6 +505,29 @@ def _heading(board: Board, now_ms: int, columns: int) -> Text:
         text.append("   not all partitions are ready: incomplete", "yellow")
     text.truncate(columns, overflow="ellipsis")
     return text
+
+
+def _present_parts(present: Present) -> list[Text]:
+    """Return what goes on now, the promises about to break first."""
+    parts = [
+        Text.assemble((f"{sign} ", "dim"), (_compact(units), "bold yellow")) for sign, units in present.at_risk.items()
+    ]
+    risk = Text("at risk within the hour: ", "bold").append_text(parts[0] if parts else Text("nothing", "green"))
+    waiting = Text.assemble(("open ", "dim"), (_compact(present.open_cases), "bold"))
+    if present.open_cases:
+        waiting.append(f", the oldest for {_duration(present.oldest_seconds)}")
+        waiting.append(f", the longest silence {_duration(present.silence_seconds)}")
+    return [risk, *parts[1:], waiting]
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in its largest units that matter: 42 s, 12 min, 3 h 20 min, 5 d 2 h."""
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{seconds:.0f} s"
 
 
 def _sign_table(signs: Sequence[Sign], left_out: int, session: Session, *, wide: bool) -> Table:
