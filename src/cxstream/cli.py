@@ -17,6 +17,7 @@ from cxstream.exposition.families import FAMILIES
 from cxstream.offline import at_risk as risks
 from cxstream.offline import conformance as scenarios
 from cxstream.offline.events_file import read_events
+from cxstream.offline.explain import UnknownCaseError, explain_case
 from cxstream.offline.judge import judge_facts
 from cxstream.render.artefacts import artefacts, stale, write
 from cxstream.vital_signs import CATALOGUE
@@ -126,6 +127,31 @@ def judge(files: tuple[Path, ...], as_of_ms: int) -> None:
         not_taken[line.reason] += 1
     for reason, count in sorted(not_taken.items()):
         click.echo(f"rejected {reason} {count}", err=True)
+    sys.exit(WRONG_INPUT if wrong else 0)
+
+
+@main.command()
+@_FILES
+@click.argument("case_id", metavar="CASE")
+@click.option(
+    "--as-of", "as_of_ms", type=_Instant(), required=True, help="Clock reading; later deliveries are not seen."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def explain(files: tuple[Path, ...], case_id: str, as_of_ms: int, *, as_json: bool) -> None:
+    """Explain one case of NDJSON event files: what is known, what every verdict rests on, what could change it.
+
+    Exit status 2 if nothing of the case is known, or if any line was wrong.
+    """
+    policy = Policy()
+    facts, wrong = read_events(files, policy.clock_skew_ms)
+    for line in wrong:
+        click.echo(str(line), err=True)
+    try:
+        told = explain_case(facts, wrong, case_id, as_of_ms, CATALOGUE, policy)
+    except UnknownCaseError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(WRONG_INPUT)
+    click.echo(orjson.dumps(told.document()) if as_json else told.text(), nl=as_json)
     sys.exit(WRONG_INPUT if wrong else 0)
 
 

@@ -16,6 +16,9 @@ from statistics import NormalDist
 import pytest
 
 from cxstream.config import Settings
+from cxstream.domain import scope
+from cxstream.domain.policy import Policy
+from cxstream.engine import assess
 from cxstream.engine.ledger import Level, Row
 from cxstream.exposition.activity import Activity
 from cxstream.exposition.collector import Collector, page
@@ -79,8 +82,8 @@ def test_the_inventory_lists_every_family_and_every_recorded_series() -> None:
 
 
 def test_the_reference_says_of_every_sign_what_a_reader_asks() -> None:
-    """docs/vital-signs.md has numerator, denominator, unit, when it is known, objective and the rules of every sign."""
-    sections = GENERATED[VITAL_SIGNS].split("\n## ")[1:]
+    """docs/vital-signs.md has both sides of the ratio, unit, objective, rules and reasons of each sign, then of any."""
+    *sections, any_sign = GENERATED[VITAL_SIGNS].split("\n## ")[1:]
     assert [section.split("\n")[0] for section in sections] == list(CATALOGUE)
     for section, sign in zip(sections, CATALOGUE.values(), strict=True):
         for said in (
@@ -94,6 +97,10 @@ def test_the_reference_says_of_every_sign_what_a_reader_asks() -> None:
             assert said in section
         assert re.fullmatch(r"rules? \d[\d, and]*", rules_of(sign)), "a judge cites the rules it holds"
         assert sign.lower_is_better in section
+        for code, reason in sign.reasons.items():
+            assert f"| `{code}` | {reason.told(Policy()).sentence} |" in section
+    for code in (*scope.REASONS, *assess.REASONS):
+        assert f"| `{code}` |" in any_sign
 
 
 # --- The rules ---

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +12,8 @@ import pytest
 
 from cases import POLICY, booked, ms, opened
 from cxstream import vital_signs
-from cxstream.domain import vocabulary
-from cxstream.engine.assess import Clock
+from cxstream.domain import scope, vocabulary, waiting
+from cxstream.engine.assess import REASONS, Clock
 from cxstream.vital_signs import CATALOGUE, catalogue
 
 SIGN = '''
@@ -94,6 +96,45 @@ def test_a_sign_says_what_it_is(name: str) -> None:
     assert sign.topics
     assert sign.objective is None or 0 < sign.objective < 1
     assert sign.lower_is_better not in CATALOGUE
+
+
+def reasons_in(module: Path) -> set[str]:
+    """Return every text that a module gives a Judgement as its reason."""
+    calls = (node for node in ast.walk(ast.parse(module.read_text("utf-8"))) if isinstance(node, ast.Call))
+    given = (call.args[1] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Judgement")
+    texts = (node.value for reason in given for node in ast.walk(reason) if isinstance(node, ast.Constant))
+    return {text for text in texts if isinstance(text, str)}
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_reason_of_a_sign_is_in_plain_words(name: str) -> None:
+    """A reason that stands in a judge has a sentence beside it: who adds one says what it means."""
+    module = Path(str(vital_signs.__file__)).with_name(f"{name}.py")
+    missing = reasons_in(module) - CATALOGUE[name].reasons.keys() - scope.REASONS.keys()
+    assert not missing, f"put into words in VITAL_SIGN.reasons of {module.name}: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_no_words_are_left_of_a_reason_that_is_gone(name: str) -> None:
+    """Every reason put into words is one its sign can give, by the source of its judge."""
+    sources = [Path(str(vital_signs.__file__)).with_name(f"{name}.py"), Path(str(waiting.__file__))]
+    judges = "".join(re.split("VITAL_SIGN = |def reasons", source.read_text("utf-8"))[0] for source in sources)
+    given = {text for text in CATALOGUE[name].reasons if f'"{text}"' in judges}
+    assert given | set(vocabulary.OUTCOMES) >= CATALOGUE[name].reasons.keys()
+
+
+def test_every_reason_is_a_sentence_and_cites_its_rules() -> None:
+    """Reasons are whole sentences with the limits of the policy filled in, of rules that the page has."""
+    signs = [reason for sign in CATALOGUE.values() for reason in sign.reasons.values()]
+    for reason in (one.told(POLICY) for one in (*signs, *scope.REASONS.values())):
+        assert reason.rules
+        assert set(reason.rules) <= set(range(1, 27))
+        assert reason.open_to
+    for reason in (one.told(POLICY) for one in (*signs, *scope.REASONS.values(), *REASONS.values())):
+        assert reason.sentence[0].isupper()
+        assert reason.sentence.endswith(".")
+        assert not reason.open_to.endswith(".")
+        assert "{" not in reason.sentence + reason.open_to + reason.counted_at
 
 
 def test_a_judge_that_fails_costs_its_own_verdict_only() -> None:

@@ -282,7 +282,7 @@ def test_a_reopened_gap_counts_up_to_the_clock() -> None:
     [
         ([], "24h1ms"),
         ([updated("1h")], "25h1ms"),
-        ([waiting("20m")], "8d1ms"),
+        ([waiting("20m"), event("ticket.resumed", "30d")], "8d1ms"),
         ([resolved("30m"), reopened("40m")], "24h40m1ms"),
         ([resolved("1h", named="x"), corrected("1h", "x", {"at": "30h"})], "24h1ms"),
         ([cancelled("1h", named="x"), corrected("1h", "x", {"at": "30h"})], "24h1ms"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from cxstream.domain.facts import Fact
 from cxstream.domain.vocabulary import TIE_ORDER
 
 _TIE_RANK = {name: rank for rank, name in enumerate(TIE_ORDER)}
-_META = ("corrected", "voided")
+META = ("corrected", "voided")
+"""Types that amend other facts."""
 
 
 def delivery_order(fact: Fact) -> tuple[int, str]:
@@ -29,17 +31,43 @@ def effective(facts: Sequence[Fact]) -> Iterable[Fact]:
     a wrong correction is mended by another correction.
     """
     for fact in facts:
-        if fact.type in _META:
+        if fact.type in META:
             break
     else:
         return facts
+    current, voids, _amendments = amended(facts)
+    voided = {void.target for void in voids}
+    return [fact for fact in current.values() if fact.type not in META and fact.event_id not in voided]
+
+
+class Amendment(NamedTuple):
+    """What one correction made of its target."""
+
+    correction: Fact
+    before: Fact
+    after: Fact
+
+
+class Amended(NamedTuple):
+    """One case's facts with corrections applied and the voids not yet carried out (rule 5)."""
+
+    current: dict[str, Fact]
+    """Every fact as corrected, by event id, corrections and voids included."""
+    voids: list[Fact]
+    amendments: list[Amendment]
+    """In the order in which they were applied."""
+
+
+def amended(facts: Sequence[Fact]) -> Amended:
+    """Return one case's facts, given in delivery order, with corrections applied, and what each changed (rule 5)."""
     current = {fact.event_id: fact for fact in facts}
+    amendments = []
     for fact in facts:
         if fact.type == "corrected":
             correction = current[fact.event_id]
             target = current.get(correction.target)
             changes = correction.fields.get("set")
             if target is not None and isinstance(changes, dict):
-                current[target.event_id] = target.corrected_by(changes)
-    voided = {current[fact.event_id].target for fact in facts if fact.type == "voided"}
-    return [fact for fact in current.values() if fact.type not in _META and fact.event_id not in voided]
+                current[target.event_id] = after = target.corrected_by(changes)
+                amendments.append(Amendment(correction, target, after))
+    return Amended(current, [current[fact.event_id] for fact in facts if fact.type == "voided"], amendments)

@@ -33,6 +33,9 @@ class FactStack(Protocol):
     def evidence(self, count: int) -> Evidence:
         """Return the evidence of the first `count` facts."""
 
+    def event_ids(self) -> list[str]:
+        """Return the event ids of the facts; one of an absorbed case stands there for each way it may count."""
+
 
 class Folded(NamedTuple):
     """The evidence that counts for a unit, its seal, and the delivery of the last fact that counts, in milliseconds."""
@@ -86,6 +89,10 @@ class OwnFacts:
                 commitment_ids=_named(counted, facts, "commitment_id", "ticket", "commitment_made"),
             )
         return self._evidence[count]
+
+    def event_ids(self) -> list[str]:
+        """Return the event ids of the facts."""
+        return [fact.event_id for fact in self._facts]
 
 
 class _Entry(NamedTuple):
@@ -163,6 +170,10 @@ class AllFacts:
         if count not in self._evidence:
             self._evidence[count] = self._build(self._entries[:count])
         return self._evidence[count]
+
+    def event_ids(self) -> list[str]:
+        """Return the event ids of the facts; the notice of a crowded asset has an empty one."""
+        return [entry.fact.event_id if entry.fact else "" for entry in self._entries]
 
     def _build(self, entries: Sequence[_Entry]) -> Evidence:
         absorbed_since_ms = self._absorbed_since_ms(entries[-1].delivered_ms)

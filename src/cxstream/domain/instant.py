@@ -37,10 +37,29 @@ def parse_instant(text: str) -> int:
 
 
 def format_instant(instant_ms: int) -> str:
-    """Write milliseconds since the epoch as RFC 3339 in UTC, with milliseconds only where there are any."""
+    """Write milliseconds since the epoch as RFC 3339 in UTC, with milliseconds only where there are any.
+
+    Raises OverflowError for what is later than LATEST_MS.
+    """
     moment = _EPOCH + timedelta(milliseconds=instant_ms)
     text = moment.isoformat(timespec="milliseconds" if instant_ms % SECOND_MS else "seconds")
     return text.replace("+00:00", "Z")
+
+
+def format_limit(instant_ms: int) -> str:
+    """Write an instant counted from a stated one, as a seal is: what is later than any date as the last that is one."""
+    return format_instant(min(instant_ms, LATEST_MS))
+
+
+def format_duration(length_ms: int) -> str:
+    """Write a length of time for people by its two largest units: "1 h 30 min"; up to three days are hours."""
+    parts = []
+    for unit_ms, unit in ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (SECOND_MS, "s"), (1, "ms")):
+        if unit_ms == DAY_MS and length_ms <= 3 * DAY_MS:
+            continue
+        count, length_ms = divmod(length_ms, unit_ms)
+        parts += [f"{count} {unit}"] if count else []
+    return " ".join(parts[:2]) or "0 s"
 
 
 @lru_cache(maxsize=1024)

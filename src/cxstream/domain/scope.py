@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.reasons import Reason
 from cxstream.domain.units import Unit
 from cxstream.domain.verdict import Judgement
 
@@ -28,3 +29,23 @@ def out_of_scope(evidence: Evidence, unit: Unit, *, needs_opening: bool) -> Judg
     if kind != "break_fix":
         return Judgement("excluded", str(kind), opened.at_ms, (opened.event_id,))
     return None
+
+
+_UNDONE = "a void of that cancellation, or a correction of its reason"
+_KIND = "a correction of the kind of case on its opening"
+REASONS = {
+    "duplicate": Reason("The case was cancelled as a duplicate: it does not count at all.", (23,), _UNDONE),
+    "test": Reason("The case was cancelled as a test: it does not count at all.", (23,), _UNDONE),
+    "created_in_error": Reason("The case was cancelled as created in error: it does not count at all.", (23,), _UNDONE),
+    "merged": Reason(
+        "The case was merged into another one, and the customer's experience is judged there.",
+        (9, 23),
+        "a void of the merge",
+    ),
+    "not_opened": Reason(
+        "The opening of the case has not reached us, so it cannot be judged yet.", (23,), "the opening reaching us"
+    ),
+    "preventive": Reason("The case is planned maintenance, not a fault a customer reported.", (23,), _KIND),
+    "alert": Reason("The case comes from an alert, not from a fault a customer reported.", (23,), _KIND),
+}
+"""Why a unit is out of scope, in plain words."""

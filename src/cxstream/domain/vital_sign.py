@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.units import Unit
 from cxstream.domain.verdict import Judgement
 
@@ -38,3 +40,5 @@ class VitalSign(NamedTuple):
     """A case sign that stays pending until the opening of the case is known (rule 23)."""
     lower_is_better: str = ""
     """Name of the published complement (1 - hit ratio), where the field reads the sign that way round."""
+    reasons: Mapping[str, Reason] = MappingProxyType({})
+    """Every reason its judge gives, in plain words."""

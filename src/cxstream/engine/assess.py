@@ -17,6 +17,7 @@ from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.loopholes import pause_ends_ms, sightings
 from cxstream.domain.merging import absorptions, merge_ids, merging
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.scope import out_of_scope
 from cxstream.domain.units import Unit
 from cxstream.domain.verdict import Judgement, Verdict, VerdictName
@@ -25,6 +26,21 @@ from cxstream.domain.windows import BUCKET_MS
 
 SOURCE_SILENT = "source_silent"
 """Why a unit is pending whose miss would rest on the silence of a dead topic."""
+
+UNKNOWN_AT_SEAL = "unknown_at_seal:"
+"""Stands before the reason of a unit that was still pending when it was sealed."""
+
+REASONS = {
+    SOURCE_SILENT: Reason(
+        "Nothing was reported, but the system that would have reported it is silent as a whole: that proves nothing.",
+        (6,),
+        "that system being heard again",
+    ),
+    "error": Reason("This sign could not be judged because of a fault in the program.", (), "a mended program"),
+    "erased": Reason("The case was erased on request before the verdict was final.", (10,)),
+    "overflow": Reason("The case has more facts than a case may have ({facts_per_case}), so it is not judged.", ()),
+}
+"""Reasons that no judge gives, in plain words."""
 
 Catalogue = Mapping[str, VitalSign]
 
@@ -35,7 +51,8 @@ class Clock(NamedTuple):
     now_ms: int
     """Verdicts are judged at this reading."""
     settled_ms: int
-    """Every fact delivered up to here has reached every case it concerns: a seal before it is final. Not after now."""
+    """Every fact delivered up to here has reached every case it concerns: a seal before it is final. Not after"
+    " now."""
     silent_since_ms: Mapping[str, int] = MappingProxyType({})
     """Source topics that are dead as a whole, with the last delivery of each: silence since then proves nothing."""
 
@@ -74,7 +91,7 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
     """
     if case.closed is not None or not case.facts:
         return _forget(case, [], frozenset(), policy, clock)
-    units = _Units(case, policy)
+    units = Units(case, policy)
     verdicts, changes, deadline_ms, settles_ms = [], [], NEVER_MS, NEVER_MS
     for old, new, judgement, settled_by_ms in _standings(case, units, catalogue, policy, clock):
         verdicts.append(new)
@@ -116,7 +133,7 @@ class _Standing(NamedTuple):
     settled_by_ms: int = NEVER_MS
 
 
-def _standings(case: Case, units: _Units, catalogue: Catalogue, policy: Policy, clock: Clock) -> Iterator[_Standing]:
+def _standings(case: Case, units: Units, catalogue: Catalogue, policy: Policy, clock: Clock) -> Iterator[_Standing]:
     """Yield how every unit of a case stands, in order of sign and unit."""
     published: dict[str, dict[str, Verdict]] = {}
     final: dict[str, dict[str, Verdict]] = {}
@@ -126,7 +143,7 @@ def _standings(case: Case, units: _Units, catalogue: Catalogue, policy: Policy, 
         before, kept = published.get(name, {}), final.get(name, {})
         standings = [_Standing(verdict, verdict, None) for verdict in kept.values()]
         for unit_id, folded in units.of(sign.unit, kept.keys()):
-            judgement, verdict = _judge(sign, unit_id, folded, case, policy, clock)
+            judgement, verdict = judge_unit(sign, unit_id, folded, case, policy, clock)
             old = before.get(unit_id)
             standings.append(_Standing(old, _published(old, verdict), judgement, _settles_ms(folded)))
         yield from sorted(standings, key=_unit_of) if kept else standings
@@ -224,7 +241,7 @@ def anonymous(case: Case, name: str) -> Case:
     return msgspec.structs.replace(case, case_id=name, verdicts=verdicts)
 
 
-class _Units:
+class Units:
     """The units of one case, each folded on the facts that may count for it."""
 
     def __init__(self, case: Case, policy: Policy) -> None:
@@ -271,14 +288,18 @@ class _Units:
         latest_ms = max((folded.last_counted_ms for folded in self._folded.values()), default=-1)
         return frozenset(fact.event_id for fact in self._case.facts if fact.delivered_ms > latest_ms)
 
+    def stack(self, unit: Unit) -> FactStack:
+        """Return the facts that may count for a unit of this kind."""
+        return self._all if unit.relayed else self._own
+
     def _fold(self, unit: Unit, unit_id: str) -> Folded:
         key = unit, unit_id
         if key not in self._folded:
-            self._folded[key] = fold(self._all if unit.relayed else self._own, unit.seal, unit_id, self._policy)
+            self._folded[key] = fold(self.stack(unit), unit.seal, unit_id, self._policy)
         return self._folded[key]
 
 
-def _judge(
+def judge_unit(
     sign: VitalSign, unit_id: str, folded: Folded, case: Case, policy: Policy, clock: Clock
 ) -> tuple[Judgement, Verdict]:
     """Judge one unit by its sign, no later than its seal (rule 4), and name the verdict."""
@@ -296,7 +317,7 @@ def _judge(
         judgement = Judgement("pending", SOURCE_SILENT, None, judgement.evidence, since_ms=judgement.since_ms)
         outcome, reason = judgement.outcome, judgement.reason
     if outcome == "pending" and sealed:
-        outcome, reason = "excluded", f"unknown_at_seal:{reason}"
+        outcome, reason = "excluded", f"{UNKNOWN_AT_SEAL}{reason}"
     name: VerdictName = outcome if outcome != "hit" else "final_hit" if sealed else "provisional_hit"
     anchor_ms = _beginning_ms(case, folded.evidence) if judgement.anchor_ms is None else judgement.anchor_ms
     due_ms = judgement.due_ms if outcome == "pending" else NEVER_MS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cxstream.domain.instant import SECOND_MS, format_instant
+from cxstream.domain.instant import SECOND_MS, format_limit
 from cxstream.engine.assess import Catalogue
 from cxstream.offline.judge import Judged
 
@@ -22,7 +22,7 @@ def documents(found: Iterable[Judged], as_of_ms: int, catalogue: Catalogue) -> I
             "sign": verdict.sign,
             "unit": verdict.unit,
             "case": case_id,
-            "due": format_instant(verdict.due_ms),
+            "due": format_limit(verdict.due_ms),
             "seconds_left": (verdict.due_ms - as_of_ms) // SECOND_MS,
             "missing": catalogue[verdict.sign].missing,
             "evidence": list(evidence),

@@ -20,6 +20,9 @@ class WrongLine(NamedTuple):
     reason: str
     field: str | None
     expected: str
+    case_id: str | None = None
+    """The case it names, if any."""
+    event_id: str | None = None
 
     def __str__(self) -> str:
         """Return the line as editors and people read it."""
@@ -63,10 +66,13 @@ def read_events(paths: Iterable[Path], skew_ms: int) -> tuple[list[Delivered], l
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
+                event: dict[str, object] = {}
                 try:
-                    facts.append(read_event(_object(line), skew_ms))
+                    event = _object(line)
+                    facts.append(read_event(event, skew_ms))
                 except RejectedError as error:
-                    wrong.append(WrongLine(str(path), number, error.reason, error.field, error.expected))
+                    named = _text(event.get("case_id")), _text(event.get("event_id"))
+                    wrong.append(WrongLine(str(path), number, error.reason, error.field, error.expected, *named))
                 except orjson.JSONDecodeError as error:
                     wrong.append(WrongLine(str(path), number, "invalid", None, f"a JSON object ({error})"))
     facts.sort(key=lambda delivered: delivered.fact.delivered_ms)
@@ -78,3 +84,7 @@ def _object(line: bytes) -> dict[str, object]:
     if not isinstance(event, dict):
         raise RejectedError("invalid", None, "a JSON object on every line")
     return event
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

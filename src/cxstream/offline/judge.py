@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from cxstream.domain.instant import format_instant
+from cxstream.domain.instant import format_limit
 from cxstream.domain.policy import Policy
 from cxstream.domain.verdict import Verdict
 from cxstream.engine.assess import Catalogue, Clock
@@ -30,8 +30,8 @@ class Judged(NamedTuple):
             "case": self.case_id,
             "verdict": verdict.verdict,
             "reason": verdict.reason,
-            "anchor": format_instant(verdict.anchor_ms),
-            "seals_at": format_instant(verdict.seal_ms),
+            "anchor": format_limit(verdict.anchor_ms),
+            "seals_at": format_limit(verdict.seal_ms),
             "evidence": list(self.evidence),
         }
 

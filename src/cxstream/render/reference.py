@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from cxstream.domain import scope
+from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.vital_sign import VitalSign
+from cxstream.engine import assess
 
 _RULES = re.compile(r"\((rules? \d[^)]*)\)")
 
@@ -16,7 +20,8 @@ def reference(catalogue: Mapping[str, VitalSign]) -> str:
         f"| [{sign.title}](#{name}) | {sign.question} | {sign.unit.kind} | {_objective(sign)} |"
         for name, sign in catalogue.items()
     ]
-    return "\n".join([_OPENING, *overview, "", *(_section(name, sign) for name, sign in catalogue.items())])
+    shared = f"{_SHARED}\n\n{_reasons({**scope.REASONS, **assess.REASONS})}"
+    return "\n".join([_OPENING, *overview, "", *(_section(name, sign) for name, sign in catalogue.items()), shared])
 
 
 def rules_of(sign: VitalSign) -> str:
@@ -43,7 +48,14 @@ def _section(name: str, sign: VitalSign) -> str:
     if sign.lower_is_better:
         rows.append(("Also published as", f"`{sign.lower_is_better}`, 1 - the share of good: lower is better"))
     table = "\n".join(f"| {what} | {text} |" for what, text in rows)
-    return f"## {name}\n\n{sign.title}.\n\n| | |\n|---|---|\n{table}\n"
+    return f"## {name}\n\n{sign.title}.\n\n| | |\n|---|---|\n{table}\n\n{_reasons(sign.reasons)}"
+
+
+def _reasons(reasons: Mapping[str, Reason]) -> str:
+    """Return reasons in plain words as a table, with the default limits."""
+    told = {code: reason.told(Policy()) for code, reason in reasons.items()}
+    rows = [f"| `{code}` | {reason.sentence} | {', '.join(map(str, reason.rules))} |" for code, reason in told.items()]
+    return "\n".join(["| reason | in plain words | rules |", "|---|---|---|", *rows, ""])
 
 
 _OPENING = """\
@@ -55,3 +67,8 @@ reason. The ratio is good / (good + bad); without a decided unit there is none.
 
 | vital sign | the customer asks | unit | objective |
 |---|---|---|---|"""
+
+_SHARED = """\
+## Reasons of any sign
+
+What was still pending at its seal is excluded as `unknown_at_seal:` with the reason it was pending for (rule 4)."""

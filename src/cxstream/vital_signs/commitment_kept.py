@@ -5,6 +5,7 @@ from __future__ import annotations
 from cxstream.domain.commitments import commitment, topics_of
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.units import COMMITMENT
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
@@ -45,4 +46,50 @@ VITAL_SIGN = VitalSign(
     objective=0.9,
     known="at the evidence or when it was due; final 72 h later",
     missing="what was promised",
+    reasons={
+        "not_made": Reason(
+            "The promise itself was taken back as never made; there is nothing to keep.",
+            (5, 22),
+            "the promise being told again",
+        ),
+        "not_time_bound": Reason(
+            "The promise named no time by which it would be kept.",
+            (22,),
+            "a correction that gives the promise a due time",
+        ),
+        "kept": Reason(
+            "What was promised was done by the time it was promised for.",
+            (22,),
+            "a correction or void of what kept it, or of the promise",
+        ),
+        "changed": Reason(
+            "The promise was changed after it was due, or by the provider without the customer's agreement: it was"
+            " broken.",
+            (22,),
+            "a correction or void of that change, or proof, told late, that it was kept before the change",
+            counted_at="when it was due, or done after all",
+        ),
+        "cancelled": Reason(
+            "The case was cancelled before the promise was due.",
+            (22,),
+            "a void of the cancellation, or proof, told late, that the promise was kept in time",
+        ),
+        "awaited": Reason(
+            "The promise is not kept yet, and not due yet.",
+            (22,),
+            "what was promised being done by the due time (good), the due time passing without it (bad), or a"
+            " change of the promise",
+        ),
+        "late": Reason(
+            "What was promised was done, but after the time it was promised for.",
+            (22,),
+            "proof, told late, that it was kept in time, or a change of the due time agreed before it was due",
+        ),
+        "not_kept": Reason(
+            "The time it was promised for passed, and nothing shows that the promise was kept.",
+            (6, 22),
+            "proof, told late, that it was kept in time, or a change of the due time agreed before it was due",
+            counted_at="when it was due",
+        ),
+    },
 )

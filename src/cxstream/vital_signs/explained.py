@@ -7,7 +7,7 @@ from cxstream.domain.policy import Policy
 from cxstream.domain.units import EXPLANATION
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
-from cxstream.domain.waiting import answered_in_time
+from cxstream.domain.waiting import answered_in_time, reasons
 
 
 def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> Judgement:
@@ -27,4 +27,5 @@ VITAL_SIGN = VitalSign(
     objective=0.8,
     known="at the explanation or when it was due; final 72 h later",
     missing="a diagnosis, told to the customer",
+    reasons=reasons("an explanation of what is wrong", "{explanation}"),
 )

@@ -7,7 +7,7 @@ from cxstream.domain.policy import Policy
 from cxstream.domain.units import FIRST_RESPONSE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
-from cxstream.domain.waiting import answered_in_time
+from cxstream.domain.waiting import answered_in_time, reasons
 
 
 def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> Judgement:
@@ -29,4 +29,8 @@ VITAL_SIGN = VitalSign(
     objective=0.9,
     known="at the acknowledgement or when it was due; final 72 h later",
     missing="an acknowledgement by a person",
+    reasons=reasons(
+        "an acknowledgement by a person (an automatic one does not count)",
+        "the target of its priority ({first_response})",
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.visits import attempt_state, first_attempt
@@ -62,4 +63,67 @@ VITAL_SIGN = VitalSign(
     objective=0.75,
     known="miss at the end of the first attempt; hit provisional at the fix, final at the seal",
     needs_opening=False,
+    reasons={
+        "fixed_without_visit": Reason(
+            "The fault was fixed without a repair visit, so there was no first visit to judge.",
+            (12,),
+            "a repair visit that took place, told late or still to come",
+        ),
+        "no_attempt_yet": Reason(
+            "No repair visit has taken place yet.",
+            (11, 12),
+            "a repair visit, or a fix or a cancellation without one (both left out)",
+        ),
+        "cancelled": Reason(
+            "The case was cancelled, and no repair visit had shown by then whether it fixed the fault.",
+            (12,),
+            "a void of the cancellation, or the outcome of a repair visit, told late",
+        ),
+        "first_attempt_failed": Reason(
+            "The first repair visit ended without fixing the fault.",
+            (11, 12),
+            "a corrected outcome of that visit, or an earlier visit or one of the same crew that fixed it, told late",
+            counted_at="the end of the first repair visit",
+        ),
+        "attempt_open": Reason(
+            "The first repair visit has begun; whether it fixed the fault has not been reported.",
+            (11, 12),
+            "the outcome of the visit (good if fixed, else bad), a second repair visit (bad), or a cancellation"
+            " (left out)",
+        ),
+        "second_attempt": Reason(
+            "Somebody had to come to repair the fault a second time.",
+            (11, 12),
+            "a correction or void of the second visit, or of when the first one ended",
+            counted_at="the end of the first repair visit",
+        ),
+        "reopened": Reason(
+            "The first repair visit fixed the fault, but the case was reopened for the same fault within"
+            " {repeat_window}.",
+            (7, 12),
+            "a correction or void of the reopening or of the fix",
+            counted_at="the end of the first repair visit",
+        ),
+        "repeat_case": Reason(
+            "The first repair visit fixed the fault, but it came back: another case for it or for the same"
+            " equipment was opened within {repeat_window}.",
+            (12, 13),
+            "a cancellation, correction or void of the other case, or a correction of the fix",
+            counted_at="the end of the first repair visit",
+        ),
+        "crowded_asset": Reason(
+            "More than {crowded_asset_cases} cases name the same equipment, so whether one of them is this fault"
+            " again cannot be told.",
+            (13,),
+            "a second repair visit or a reopening for the fault (both bad)",
+            in_repeat_window=True,
+        ),
+        "fixed_first_time": Reason(
+            "The first repair visit fixed the fault, and so far nothing shows that the repair did not hold.",
+            (11, 12),
+            "a second repair visit, a reopening for the fault, or a new case of the same equipment (each bad); or a"
+            " correction or void of the fix",
+            in_repeat_window=True,
+        ),
+    },
 )

@@ -8,6 +8,7 @@ from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.spans import open_spans
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
@@ -34,22 +35,23 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
         return Judgement("pending", "not_opened")
     spans = open_spans(evidence)
     limit_ms = policy.silence_limit_by_priority_ms.get(str(opened.text("priority")), policy.silence_limit_ms)
-    contacts_ms = [fact.at_ms for fact in evidence.facts if _is_contact(fact)]
+    contacts = [fact for fact in evidence.facts if _is_contact(fact)]
     pauses = _pauses(evidence, policy)
-    breach_ms, silent_since_ms = NEVER_MS, None
+    breach_ms, broke_since_ms, silent_since_ms = NEVER_MS, NEVER_MS, None
     for start_ms, end_ms in spans:
         ends_ms = NEVER_MS if end_ms is None else end_ms
-        heard_ms = sorted({start_ms, *(ms for ms in contacts_ms if start_ms < ms < ends_ms)})
+        heard_ms = sorted({start_ms, *(fact.at_ms for fact in contacts if start_ms < fact.at_ms < ends_ms)})
         for since_ms, until_ms in pairwise([*heard_ms, ends_ms]):
-            breach_ms = min(breach_ms, _breach_ms(since_ms, until_ms, limit_ms, pauses))
+            breach = _breach_ms(since_ms, until_ms, limit_ms, pauses), since_ms
+            breach_ms, broke_since_ms = min((breach_ms, broke_since_ms), breach)
         if end_ms is None:  # a pause, also what is left of one, is no silence
             silent_since_ms = _breach_ms(heard_ms[-1], NEVER_MS, limit_ms, pauses) - limit_ms
     if breach_ms < clock_ms:
-        ends = [*evidence.fix_claims, *filter(_is_contact, evidence.facts)]
+        ends = [*evidence.fix_claims, *contacts]
         unheard = () if any(fact.at_ms > breach_ms for fact in ends) else ("ticket", "dispatch")
-        return Judgement(
-            "miss", "silence", breach_ms, (opened.event_id,), since_ms=silent_since_ms, silent_topics=unheard
-        )
+        last_heard = [fact.event_id for fact in contacts if fact.at_ms == broke_since_ms and fact is not opened]
+        proof = (opened.event_id, *last_heard[-1:])
+        return Judgement("miss", "silence", breach_ms, proof, since_ms=silent_since_ms, silent_topics=unheard)
     if silent_since_ms is not None:
         wakes_ms = min(breach_ms, NEVER_MS - 1) + 1
         return Judgement("pending", "open", None, (opened.event_id,), wakes_ms, breach_ms, silent_since_ms)
@@ -102,4 +104,29 @@ VITAL_SIGN = VitalSign(
     objective=0.85,
     known="miss by the clock; hit at the fix, final at the seal",
     missing="a word to the customer",
+    reasons={
+        "silence": Reason(
+            "While the case was open the customer heard nothing for longer than {silence_limit}"
+            " ({silence_limit_by_priority}), times of waiting for the customer apart.",
+            (6, 20),
+            "a contact within that silence, told late, or a correction of one beside it",
+            counted_at="when the silence had lasted that long",
+        ),
+        "open": Reason(
+            "The case is open, and so far no silence was too long.",
+            (20,),
+            "a silence longer than {silence_limit} ({silence_limit_by_priority}) (bad), or the end of the case",
+        ),
+        "heard_throughout": Reason(
+            "As long as the case was open, no silence towards the customer was longer than {silence_limit}"
+            " ({silence_limit_by_priority}).",
+            (20,),
+            "a reopening for the fault that silence follows, or a correction or void of a contact or of the fix",
+        ),
+        "cancelled": Reason(
+            "The case was cancelled without a fix, and until then no silence was too long.",
+            (20,),
+            "a void of the cancellation, or a correction or void of a contact",
+        ),
+    },
 )

@@ -8,6 +8,7 @@ from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.units import VISIT
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.visits import Visit
@@ -128,4 +129,86 @@ VITAL_SIGN = VitalSign(
     objective=0.9,
     known="at arrival or 15 min after the window; final 72 h later",
     missing="a technician on the way",
+    reasons={
+        "no_promise": Reason(
+            "The visit took place without a window having been promised before.",
+            (15,),
+            "a window promised before the visit, told late",
+        ),
+        "no_window_yet": Reason(
+            "No window has been promised for this visit.",
+            (15,),
+            "a window being promised, or the visit taking place without one (left out)",
+        ),
+        "changed_after_window": Reason(
+            "The visit was moved or called off only after its promised window had passed.",
+            (15,),
+            "a correction or void of that change or of the window before it, or an arrival before the change,"
+            " told late",
+            counted_at="the arrival, or else {late_grace} after the window",
+        ),
+        "short_notice_change": Reason(
+            "The provider moved or called off the visit less than {provider_notice} before the promised window was"
+            " to begin, and the customer had not agreed.",
+            (15,),
+            "a correction or void of that change or of the window before it, or an arrival before the change,"
+            " told late",
+            counted_at="the arrival, or else {late_grace} after the window",
+        ),
+        "visit_cancelled": Reason(
+            "The visit was called off in good time, or with the customer's agreement, or by the customer.",
+            (15,),
+            "a void of the cancellation, or a new window or an arrival before it, told late",
+        ),
+        "case_cancelled": Reason(
+            "The case was cancelled before the promised window had passed, and nobody had come.",
+            (15,),
+            "a void of the cancellation, or an arrival",
+        ),
+        "too_early": Reason(
+            "The technician came more than {early_tolerance} before the promised window began.",
+            (15,),
+            "a corrected arrival or window, or a window promised before the arrival, told late",
+        ),
+        "late": Reason(
+            "The technician came more than {late_grace} after the promised window had ended.",
+            (15,),
+            "a corrected arrival or window, an earlier arrival, or a window promised before the arrival, told late",
+        ),
+        "on_time": Reason(
+            "The technician came within the promised window, or at most {early_tolerance} before or {late_grace}"
+            " after it.",
+            (15,),
+            "a corrected arrival or window, or an earlier arrival or a change of the promise, told late",
+        ),
+        "completed_in_window": Reason(
+            "No arrival was reported, but the visit was completed within the promised window, so somebody was there"
+            " in time.",
+            (15,),
+            "an arrival before the window, told late, or a correction of the completion or of the window",
+            counted_at="{late_grace} after the window",
+        ),
+        "arrival_not_reported": Reason(
+            "The visit was completed outside the promised window and no arrival was reported, so whether somebody"
+            " came in time cannot be told.",
+            (15,),
+            "the arrival being reported",
+        ),
+        "not_needed": Reason(
+            "The fault was fixed after the window was promised and before it began: the visit was not needed.",
+            (7, 15),
+            "a correction or void of the fix, a reopening before the window began, or an arrival",
+        ),
+        "no_show": Reason(
+            "Nobody came: the promised window and {late_grace} more passed without an arrival.",
+            (6, 15),
+            "an arrival, told late; or a change of the promise, a fix or a cancellation in time, told late",
+            counted_at="{late_grace} after the window",
+        ),
+        "awaited": Reason(
+            "Nobody has come yet, and the promised window and {late_grace} more have not passed.",
+            (15,),
+            "an arrival (good within the window), the window passing without one (bad), or a change of the promise",
+        ),
+    },
 )

@@ -7,6 +7,7 @@ from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.spans import open_spans
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
@@ -60,4 +61,31 @@ VITAL_SIGN = VitalSign(
     objective=0.8,
     known="miss at the contact; hit at the fix, final at the seal",
     lower_is_better="recontact",
+    reasons={
+        "reported_again": Reason(
+            "The customer reported the fault again: a case opened later was merged into this one.",
+            (9, 21),
+            "a void of the merge, or a correction of either opening",
+        ),
+        "chased": Reason(
+            "While the case was open the customer had to ask where it stands, or to tell again what had been told.",
+            (21,),
+            "a correction or void of that contact, or a fix before it, told late",
+        ),
+        "open": Reason(
+            "The case is open, and so far the customer has not had to ask or to report the fault again.",
+            (21,),
+            "the customer asking or reporting the fault again (bad), or the end of the case",
+        ),
+        "left_to_us": Reason(
+            "As long as the case was open, the customer did not have to ask or to report the fault again.",
+            (21,),
+            "such a contact or a second report, told late or after a reopening; or a correction or void of the fix",
+        ),
+        "cancelled": Reason(
+            "The case was cancelled without a fix, and until then the customer had not had to ask.",
+            (21,),
+            "a void of the cancellation, or a contact before it, told late",
+        ),
+    },
 )

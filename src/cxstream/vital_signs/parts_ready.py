@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.units import VISIT
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.visits import Visit
@@ -83,4 +84,45 @@ VITAL_SIGN = VitalSign(
     objective=0.9,
     known="at arrival; final 72 h after the visit",
     missing="required parts on hand",
+    reasons={
+        "no_access": Reason(
+            "The technician could not get in, so whether the parts were there made no difference.",
+            (16,),
+            "a corrected or further outcome of the visit",
+        ),
+        "not_attended_yet": Reason(
+            "The visit needs parts and has not taken place yet.",
+            (16,),
+            "the arrival (good if every part is there in full, else bad), or a cancellation (left out)",
+        ),
+        "cancelled": Reason(
+            "The visit was called off before anybody came.",
+            (16,),
+            "a void of the cancellation, a new window or an arrival",
+        ),
+        "no_parts_needed": Reason(
+            "No parts were required for this visit.",
+            (16,),
+            "a part required by the arrival, told late or still to come",
+        ),
+        "no_parts": Reason(
+            "The visit ended for lack of parts.",
+            (16,),
+            "a corrected or further outcome of the visit",
+            counted_at="the arrival",
+        ),
+        "not_on_hand": Reason(
+            "When the technician came, a required part was not there in full, or it proved dead or wrong.",
+            (16,),
+            "a delivery, a pick-up or an allocation by the arrival, told late; or a correction or void",
+            counted_at="the arrival",
+        ),
+        "on_hand": Reason(
+            "When the technician came, every required part was there in full.",
+            (16,),
+            "a return of a part as dead or wrong, or a further part required by the arrival, told late; or a"
+            " correction",
+            counted_at="the arrival",
+        ),
+    },
 )

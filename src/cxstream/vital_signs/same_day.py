@@ -6,6 +6,7 @@ from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import local_midnight_after
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
@@ -54,4 +55,35 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.5,
     known="at the fix or at local midnight; final at the seal",
+    reasons={
+        "fixed_same_day": Reason(
+            "The fault was fixed, and stayed so, on the local day it was reported.",
+            (7, 18),
+            "a reopening for the fault within {repeat_window} of the first fix (bad unless fixed again before"
+            " midnight), or a correction or void of the fix",
+        ),
+        "fixed_later": Reason(
+            "The fault was fixed for good only after the local day it was reported.",
+            (7, 18),
+            "a fix on that day, told late; a void of the reopening; or a correction of the opening, its time"
+            " zone or the fix",
+            counted_at="the end of that day",
+        ),
+        "not_fixed_by_midnight": Reason(
+            "The local day on which the fault was reported passed without a lasting fix.",
+            (6, 18),
+            "a fix on that day, told late; a void of the reopening; or a correction of the opening or its time zone",
+            counted_at="the end of that day",
+        ),
+        "not_fixed_yet": Reason(
+            "The fault is not fixed yet, and the local day it was reported on has not passed.",
+            (18,),
+            "a fix before local midnight (good), midnight without one (bad), or a cancellation before it (left out)",
+        ),
+        "cancelled": Reason(
+            "The case was cancelled on the local day it was reported, without a fix.",
+            (18,),
+            "a void of the cancellation, or a fix on that day, told late",
+        ),
+    },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
@@ -43,4 +44,38 @@ VITAL_SIGN = VitalSign(
     known="provisional at the fix, final at the seal",
     needs_opening=False,
     lower_is_better="repeat_failure",
+    reasons={
+        "cancelled": Reason("The case was cancelled without a fix.", (14,), "a void of the cancellation, or a fix"),
+        "not_fixed_yet": Reason("The fault is not fixed yet.", (14,), "a fix, or a cancellation (left out)"),
+        "asset_unknown": Reason(
+            "The case does not say which equipment failed, so another failure of it could not be noticed.",
+            (8, 14),
+            "a correction that names the equipment",
+        ),
+        "reopened": Reason(
+            "The fault came back: the case was reopened for it within {repeat_window} of the fix.",
+            (7, 14),
+            "a correction or void of the reopening or of the fix",
+        ),
+        "crowded_asset": Reason(
+            "More than {crowded_asset_cases} cases name the same equipment, so whether one of them is this fault"
+            " again cannot be told.",
+            (13,),
+            "a reopening for the fault (bad)",
+            in_repeat_window=True,
+        ),
+        "repeat_case": Reason(
+            "The fault came back: another case for it or for the same equipment was opened within {repeat_window}"
+            " of the fix.",
+            (13, 14),
+            "a cancellation, correction or void of the other case, or a correction of the fix",
+        ),
+        "stayed_fixed": Reason(
+            "The fault was fixed, and so far nothing shows that it came back.",
+            (13, 14),
+            "a reopening for the fault or a new case of the same equipment (both bad); or a correction or void of"
+            " the fix",
+            in_repeat_window=True,
+        ),
+    },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.spans import open_spans, restored_spans
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
@@ -38,4 +39,13 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=None,
     known="at the fix; a later outage adds to it until the seal",
+    reasons={
+        "not_fixed_yet": Reason("The fault is not fixed yet.", (25,), "a fix, or a cancellation (left out)"),
+        "cancelled": Reason("The case was cancelled without a fix.", (25,), "a void of the cancellation, or a fix"),
+        "restored": Reason(
+            "The fault was fixed; each later outage that ended counts too.",
+            (7, 25),
+            "an earlier fix, another outage, or a correction or void of the opening, a fix or a reopening",
+        ),
+    },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.policy import Policy
+from cxstream.domain.reasons import Reason
 from cxstream.domain.units import VISIT
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.visits import Visit
@@ -44,4 +45,59 @@ VITAL_SIGN = VitalSign(
     objective=0.85,
     known="at completion; final 72 h later",
     lower_is_better="wasted_truck_roll",
+    reasons={
+        "fixed": Reason("The visit ended with the fault fixed.", (17,), "a corrected or further outcome of the visit"),
+        "partial": Reason(
+            "The visit ended with part of the work done.", (17,), "a corrected or further outcome of the visit"
+        ),
+        "diagnosed_only": Reason(
+            "The visit ended with the cause found.", (17,), "a corrected or further outcome of the visit"
+        ),
+        "temporary": Reason(
+            "The visit ended with a temporary repair.", (17,), "a corrected or further outcome of the visit"
+        ),
+        "continued": Reason(
+            "The visit ended with work that goes on in another one.",
+            (17,),
+            "a corrected or further outcome of the visit",
+        ),
+        "completed": Reason(
+            "The visit was completed; no outcome was stated that would have wasted it.",
+            (17,),
+            "a corrected or further outcome of the visit",
+        ),
+        "no_access": Reason(
+            "The visit was wasted: the technician could not get in.",
+            (17,),
+            "a corrected or further outcome of the visit",
+        ),
+        "no_parts": Reason(
+            "The visit was wasted: the parts were missing.", (17,), "a corrected or further outcome of the visit"
+        ),
+        "not_fixed": Reason(
+            "The visit was wasted: it ended without the fault being fixed.",
+            (17,),
+            "a corrected or further outcome of the visit",
+        ),
+        "wrong_skill": Reason(
+            "The visit was wasted: the technician was not the right one for the work.",
+            (17,),
+            "a corrected or further outcome of the visit",
+        ),
+        "cancelled_under_way": Reason(
+            "The visit was called off when the technician was already on the way or there.",
+            (17,),
+            "a completion, told late, or a correction or void of the cancellation or the departure",
+        ),
+        "cancelled": Reason(
+            "The visit was called off before anybody set out.",
+            (17,),
+            "a void of the cancellation, a new window, or a departure before the cancellation, told late",
+        ),
+        "not_completed_yet": Reason(
+            "The visit is not completed yet.",
+            (17,),
+            "its completion, or a cancellation (left out unless somebody was on the way)",
+        ),
+    },
 )
