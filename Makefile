@@ -72,6 +72,10 @@ format: .venv/.dev ## Format the code and mend what can be mended by itself
 render: .venv/.dev ## Generate rules, dashboards, inventories and reference pages from the catalogue
 	@$(BIN)/cxstream render
 
+.PHONY: real-data
+real-data: .venv/.dev ## Generate docs/real-data.md from the public logs in ../shared (or CXSTREAM_SHARED)
+	@$(BIN)/python scripts/real-data
+
 .PHONY: kafka
 kafka: ## Fetch Apache Kafka for the tests into .cache (Java 17 and Maven)
 	@scripts/fetch-kafka
