@@ -19,15 +19,15 @@ from cxstream.offline import conformance as scenarios
 from cxstream.offline.events_file import read_events
 from cxstream.offline.explain import UnknownCaseError, explain_case
 from cxstream.offline.judge import judge_facts
+from cxstream.offline.what_if import compare
 from cxstream.render.artefacts import artefacts, stale, write
 from cxstream.vital_signs import CATALOGUE
 
 WRONG_INPUT = 2
 """Exit status where some of the input was wrong; the rest has been processed."""
 
-_FILES = click.argument(
-    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE..."
-)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FILES = click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
 
 
 class _Instant(click.ParamType):
@@ -49,7 +49,7 @@ def main() -> None:
 _CONFIG = click.option(
     "--config",
     "config_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="TOML file; CXSTREAM_* variables win over it.",
 )
 
@@ -185,6 +185,30 @@ def at_risk(files: tuple[Path, ...], as_of_ms: int, minutes: int) -> None:
     facts, wrong = read_events(files, policy.clock_skew_ms)
     judged, _not_taken = judge_facts(facts, as_of_ms, CATALOGUE, policy)
     for document in risks.documents(risks.at_risk(judged, as_of_ms, minutes * MINUTE_MS), as_of_ms, CATALOGUE):
+        click.echo(orjson.dumps(document))
+    for line in wrong:
+        click.echo(str(line), err=True)
+    sys.exit(WRONG_INPUT if wrong else 0)
+
+
+@main.command("what-if")
+@_FILES
+@click.option(
+    "--as-of", "as_of_ms", type=_Instant(), required=True, help="Clock reading; later deliveries are not seen."
+)
+@click.option("--policy", "new", type=_FILE, required=True, help="Configuration file whose [policy] is tried.")
+@click.option("--against", "old", type=_FILE, help="Configuration file it is held against; else the defaults.")
+def what_if(files: tuple[Path, ...], as_of_ms: int, new: Path, old: Path | None) -> None:
+    """Judge NDJSON event files under another policy, side by side: constants, signs, and the units that change.
+
+    Prints one JSON object a line. Nothing published is touched. Exit status 2 if any line was wrong.
+    """
+    try:
+        before, after = (load(path, {}).policy() if path else Policy() for path in (old, new))
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    facts, wrong = read_events(files, max(before.clock_skew_ms, after.clock_skew_ms))
+    for document in compare(facts, as_of_ms, CATALOGUE, before, after).documents():
         click.echo(orjson.dumps(document))
     for line in wrong:
         click.echo(str(line), err=True)

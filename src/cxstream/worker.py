@@ -344,6 +344,7 @@ class Worker:
             now_ms=self._wall_ms(),
             version=self.version,
             policy=self._policy_fingerprint,
+            history_since_ms=self._policy.history_since_ms,
             objectives=[Objective(sign, "job", "", ratio) for sign, ratio in self.settings.objective_ratios().items()],
             withhold_business=self._fenced,
             rebalances=self._rebalances,

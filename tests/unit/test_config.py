@@ -88,6 +88,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "policy.late_grace": ("10m", "10m"),
     "policy.early_tolerance": ("45m", "45m"),
     "policy.provider_notice": ("2d", "2d"),
+    "policy.history_since": ("2026-03-02T01:00:00+01:00", "2026-03-02T00:00:00Z"),
     "policy.watched_notice": ("3h", "3h"),
     "policy.on_site_limit": ("8h", "8h"),
     "policy.clock_skew": ("90s", "90s"),

@@ -100,6 +100,7 @@ def worker(*partitions: PartitionSnapshot, **other: object) -> WorkerSnapshot:
         now_ms=NOW_MS,
         version="0.1.0",
         policy="ab12",
+        history_since_ms=NOW_MS - 40 * 24 * HOUR_MS,
         objectives=[Objective("first_time_fix", "job", "", 0.75)],
         rebalances=2,
         label_values_capped=3,

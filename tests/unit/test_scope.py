@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from cases import (
@@ -12,12 +13,14 @@ from cases import (
     cancelled,
     completed,
     corrected,
+    event,
     facts,
     merged,
     ms,
     opened,
     reopened,
     resolved,
+    rfc3339,
     scheduled,
     told,
     voided,
@@ -49,6 +52,32 @@ def test_only_break_fix_cases_have_case_signs(kind: str) -> None:
     }
     assert verdicts([{**MISSED[0], "kind": kind}, *MISSED[1:]]) == expected
     assert verdicts([*MISSED, corrected("9h", "opened-0h", {"kind": kind})]) == expected
+
+
+@pytest.mark.parametrize(
+    ("events", "excluded"),
+    [
+        (MISSED, False),
+        ([{**MISSED[0], "at": rfc3339("-1s"), "seen": rfc3339("0h")}, *MISSED[1:]], True),
+        (MISSED[1:], True),
+        ([*MISSED[1:], opened("0h", seen="9h")], False),
+        ([*MISSED, corrected("9h", "opened-0h", {"at": "-1h"})], True),
+    ],
+)
+def test_what_began_before_events_reached_us_is_no_miss(events: list[Event], *, excluded: bool) -> None:
+    """A case opened before history began, or of unknown opening soon after it, is left out of all signs (rule 23)."""
+    policy = msgspec.structs.replace(POLICY, history_since_ms=ms("0h"))
+    casebook = booked(events, policy=policy)
+    casebook.assess(Clock.at(ms("20h")))
+    reasons = {one.reason == "before_start" for one in casebook.cases["C1"].verdicts}
+    assert reasons == {excluded}
+
+
+def test_an_opening_that_is_missing_later_is_waited_for() -> None:
+    """Once a case nobody ends cannot have begun before history did, its opening is waited for as ever (rule 23)."""
+    policy = msgspec.structs.replace(POLICY, history_since_ms=ms("0h"))
+    for at, expected in (("89d", "excluded before_start"), ("90d", "pending not_opened")):
+        assert told([event("ticket.acknowledged", at)], "91d", "same_day", policy=policy) == expected
 
 
 @pytest.mark.parametrize("reason", NEVER_EXISTED)

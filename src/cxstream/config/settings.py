@@ -212,6 +212,9 @@ class Judging(Group):
     """Merges are followed this many hops."""
     crowded_asset_cases: t.Whole = Field(_DEFAULT.crowded_asset_cases, ge=1, le=100_000)
     """With more openings on one asset, its repeats are not knowable."""
+    history_since: t.Instant = _DEFAULT.history_since_ms
+    """Since when the source topics carry everything. Cases that began earlier are known in part, and left out with the
+    reason `before_start` instead of showing false misses."""
     remembered: t.Span = _DEFAULT.remembered_ms
     """How long a case whose facts were forgotten is still known to be final."""
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -16,7 +17,7 @@ from annotated_types import Ge, Le, Len, MaxLen
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, Strict, StringConstraints, WrapValidator
 
 from cxstream.domain import vocabulary
-from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_instant, parse_instant
 from cxstream.domain.windows import BUCKET_MS
 from cxstream.vital_signs import CATALOGUE
 
@@ -73,6 +74,15 @@ def _horizon(given: object) -> int:
     if length_ms % BUCKET_MS:
         raise ValueError(f"found {shown(given)}")
     return length_ms
+
+
+def _instant(given: object) -> int:
+    """Read a time as milliseconds since the epoch; TOML has times of its own."""
+    text = given.isoformat() if isinstance(given, datetime) else given
+    try:
+        return parse_instant(text) if isinstance(text, str) else int("no time")
+    except ValueError:
+        raise ValueError(f"found {shown(given)}") from None
 
 
 def _sign(name: str) -> str:
@@ -133,6 +143,13 @@ Span = Annotated[int, BeforeValidator(_span), PlainSerializer(format_duration), 
 
 Horizon = Annotated[
     int, BeforeValidator(_horizon), PlainSerializer(format_duration), Says("a multiple of 5m, at most 24h")
+]
+
+Instant = Annotated[
+    int,
+    BeforeValidator(_instant),
+    PlainSerializer(format_instant),
+    Says("a time with an offset, like 2026-03-02T00:00:00Z"),
 ]
 
 Priority = Annotated[

@@ -52,6 +52,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     longest_window_ms: int = 30 * DAY_MS
     """The longest window units are counted over: a unit whose anchor is older is in no figure any more."""
+    history_since_ms: int = 0
+    """Since when events reach us: a case that began earlier is known in part, and judged by nothing."""
     remembered_ms: int = 365 * DAY_MS
     """How long a case whose facts were forgotten is still known to be final."""
 

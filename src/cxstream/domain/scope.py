@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import Unit
 from cxstream.domain.verdict import Judgement
@@ -31,6 +32,21 @@ def out_of_scope(evidence: Evidence, unit: Unit, *, needs_opening: bool) -> Judg
     return None
 
 
+def before_start(evidence: Evidence, policy: Policy) -> Judgement | None:
+    """Return that a case began before events reached us, None if it did not: what we do not know of it is no miss.
+
+    A case without an opening counts as such for as long as one lasts that nobody ends; its opening may still come.
+    """
+    opened = evidence.opened
+    first = opened or (evidence.facts[0] if evidence.facts else None)
+    if first is None or not policy.history_since_ms:
+        return None
+    known_ms = policy.history_since_ms + (0 if opened else policy.abandonment_ms)
+    if first.at_ms >= known_ms:
+        return None
+    return Judgement("excluded", "before_start", first.at_ms, (first.event_id,))
+
+
 _UNDONE = "a void of that cancellation, or a correction of its reason"
 _KIND = "a correction of the kind of case on its opening"
 REASONS = {
@@ -46,6 +62,11 @@ REASONS = {
         "The opening of the case has not reached us, so it cannot be judged yet.", (23,), "the opening reaching us"
     ),
     "preventive": Reason("The case is planned maintenance, not a fault a customer reported.", (23,), _KIND),
+    "before_start": Reason(
+        "The case began before its events reached us, so what happened in it is known in part.",
+        (23,),
+        "an opening, or a correction of it, that says it began later",
+    ),
     "alert": Reason("The case comes from an alert, not from a fault a customer reported.", (23,), _KIND),
 }
 """Why a unit is out of scope, in plain words."""

@@ -18,7 +18,7 @@ from cxstream.domain.loopholes import pause_ends_ms, sightings
 from cxstream.domain.merging import absorptions, merge_ids, merging
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
-from cxstream.domain.scope import out_of_scope
+from cxstream.domain.scope import before_start, out_of_scope
 from cxstream.domain.units import Unit
 from cxstream.domain.verdict import Judgement, Verdict, VerdictName
 from cxstream.domain.vital_sign import VitalSign
@@ -306,7 +306,9 @@ def judge_unit(
     # A fact may give a seal that lies before its own delivery, and another delivered in between may be on its way.
     sealed = _settles_ms(folded) <= clock.settled_ms
     at_ms = min(clock.now_ms, folded.seal_ms)
-    judgement = out_of_scope(folded.evidence, sign.unit, needs_opening=sign.needs_opening)
+    judgement = before_start(folded.evidence, policy) or out_of_scope(
+        folded.evidence, sign.unit, needs_opening=sign.needs_opening
+    )
     if judgement is None:
         try:
             judgement = sign.judge(folded.evidence, unit_id, at_ms, policy)

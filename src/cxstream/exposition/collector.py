@@ -241,6 +241,8 @@ def _worker_figures(snapshot: WorkerSnapshot) -> Iterator[Figure]:
     yield Figure(families.LABEL_VALUES_CAPPED, (), snapshot.label_values_capped)
     yield Figure(families.BUILD_INFO, (snapshot.version,), 1)
     yield Figure(families.POLICY_INFO, (snapshot.policy,), 1)
+    if snapshot.history_since_ms:
+        yield Figure(families.HISTORY_START, (), snapshot.history_since_ms / SECOND_MS)
     for partition in snapshot.partitions:
         yield from _partition_figures(snapshot, partition)
         if partition.watermark_ms is not None and _speaks(snapshot, partition):

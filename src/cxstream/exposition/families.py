@@ -136,6 +136,12 @@ LABEL_VALUES_CAPPED = _family(
     "",
     "How often a segment value outside the closed list was counted as __other__.",
 )
+HISTORY_START = _family(
+    "history_start_timestamp_seconds",
+    "gauge",
+    "",
+    "Since when events are known; a window or a limit that reaches further back lacks something.",
+)
 BUILD_INFO = _family("build_info", "gauge", "version", "Always 1; says which version runs.")
 POLICY_INFO = _family("policy_info", "gauge", "fingerprint", "Always 1; all workers of a job must say the same.")
 

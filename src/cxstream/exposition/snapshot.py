@@ -65,6 +65,8 @@ class WorkerSnapshot(NamedTuple):
     version: str
     policy: str
     """Fingerprint of the policy in force."""
+    history_since_ms: int = 0
+    """Since when events are known; 0: not said."""
     objectives: Sequence[Objective] = ()
     withhold_business: bool = False
     """Self-fence: not heard from the group for a session timeout, so another worker may own what this one holds."""
