@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from parts.apache_kafka import ApacheKafka
@@ -19,7 +20,9 @@ _ORDER = ("unit", "property", "contract", "golden", "simulation", "integration",
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers; an unknown one is an error."""
+    """Register the markers (an unknown one is an error), and let examples take their time: machines are busy."""
+    hypothesis.settings.register_profile("cxstream", deadline=None)
+    hypothesis.settings.load_profile("cxstream")
     for name, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
 

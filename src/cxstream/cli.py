@@ -21,7 +21,7 @@ from cxstream.offline.explain import UnknownCaseError, explain_case
 from cxstream.offline.judge import judge_facts
 from cxstream.offline.what_if import compare
 from cxstream.render.artefacts import artefacts, stale, write
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import CATALOGUE, TIERS, of_tiers
 
 WRONG_INPUT = 2
 """Exit status where some of the input was wrong; the rest has been processed."""
@@ -38,6 +38,16 @@ class _Instant(click.ParamType):
             return parse_instant(str(value))
         except ValueError:
             self.fail("expected an RFC 3339 time with an offset, like 2026-03-02T10:00:00Z", param, ctx)
+
+
+class _Tiers(click.ParamType):
+    name = "TIERS"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        tiers = tuple(dict.fromkeys(str(value).upper().split(",")))
+        if not set(tiers) <= set(TIERS):
+            self.fail(f"expected one or more of {', '.join(TIERS)}, separated by commas", param, ctx)
+        return tiers
 
 
 @click.group()
@@ -112,14 +122,17 @@ def demo(seconds: int | None, seed: int, port: int) -> None:
 @click.option(
     "--as-of", "as_of_ms", type=_Instant(), required=True, help="Clock reading; later deliveries are not seen."
 )
-def judge(files: tuple[Path, ...], as_of_ms: int) -> None:
+@click.option(
+    "--tiers", type=_Tiers(), default=",".join(TIERS), show_default=True, help="Tiers of vital signs to judge."
+)
+def judge(files: tuple[Path, ...], as_of_ms: int, tiers: tuple[str, ...]) -> None:
     """Judge the cases of NDJSON event files; print one JSON object per verdict.
 
     Rejected events are counted by reason on standard error. Exit status 2 if any line was wrong.
     """
     policy = Policy()
     facts, wrong = read_events(files, policy.clock_skew_ms)
-    judged, not_taken = judge_facts(facts, as_of_ms, CATALOGUE, policy)
+    judged, not_taken = judge_facts(facts, as_of_ms, of_tiers(tiers), policy)
     for one in judged:
         click.echo(orjson.dumps(one.document()))
     for line in wrong:
@@ -136,8 +149,9 @@ def judge(files: tuple[Path, ...], as_of_ms: int) -> None:
 @click.option(
     "--as-of", "as_of_ms", type=_Instant(), required=True, help="Clock reading; later deliveries are not seen."
 )
+@click.option("--tiers", type=_Tiers(), default="A", show_default=True, help="Tiers of vital signs to explain.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def explain(files: tuple[Path, ...], case_id: str, as_of_ms: int, *, as_json: bool) -> None:
+def explain(files: tuple[Path, ...], case_id: str, as_of_ms: int, tiers: tuple[str, ...], *, as_json: bool) -> None:
     """Explain one case of NDJSON event files: what is known, what every verdict rests on, what could change it.
 
     Exit status 2 if nothing of the case is known, or if any line was wrong.
@@ -147,7 +161,7 @@ def explain(files: tuple[Path, ...], case_id: str, as_of_ms: int, *, as_json: bo
     for line in wrong:
         click.echo(str(line), err=True)
     try:
-        told = explain_case(facts, wrong, case_id, as_of_ms, CATALOGUE, policy)
+        told = explain_case(facts, wrong, case_id, as_of_ms, of_tiers(tiers), policy)
     except UnknownCaseError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(WRONG_INPUT)

@@ -44,7 +44,6 @@ from cxstream.kafka.topics import (
     watermarks_topic,
 )
 from cxstream.kafka.watermarks import WatermarkTopic
-from cxstream.vital_signs import CATALOGUE
 from cxstream.web.probes import LoopTick
 from cxstream.web.server import Server
 
@@ -111,9 +110,9 @@ class Worker:
         self._tables = (self._cases, self._boards)
         schemas = Schemas.packaged()
         schema_ids = SchemaIds(schemas, settings.schema.ids, registry_of(settings))
-        self.activity = Activity(kafka.group, reasons=(*REASONS, "wrong_partition"))
+        self.activity = Activity(kafka.group, reasons=(*REASONS, "wrong_partition"), signs=tuple(settings.catalogue()))
         self._agent = CaseAgent(
-            catalogue=CATALOGUE,
+            catalogue=settings.catalogue(),
             policy=self._policy,
             codec=Codec(
                 schemas,
@@ -194,7 +193,7 @@ class Worker:
                     self._roles.sources.values(),
                     self._group.of(number),
                 )
-                await partition.rebuild(self._cases.items_of(number), case_signs(CATALOGUE))
+                await partition.rebuild(self._cases.items_of(number), case_signs(self._agent.catalogue))
             partition.generation = self._engine.generation
             self._partitions[number] = partition
             await self._unite_stale(partition)
@@ -542,6 +541,7 @@ def main(settings: Settings) -> NoReturn:
         worker,
         host=settings.http.host,
         port=settings.http.port,
+        catalogue=settings.catalogue(),
     )
 
     async def start() -> None:

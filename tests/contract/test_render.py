@@ -95,7 +95,8 @@ def test_the_reference_says_of_every_sign_what_a_reader_asks() -> None:
             "Measured" if sign.objective is None else f"{sign.objective:.0%}",
         ):
             assert said in section
-        assert re.fullmatch(r"rules? \d[\d, and]*", rules_of(sign)), "a judge cites the rules it holds"
+        cited = r"rules? \d[\d, and]*" if sign.tier == "A" else rf"definition {sign.tier}\d+(, by rules? \d[\d, and]*)?"
+        assert re.fullmatch(cited, rules_of(sign)), "a judge cites the rules it holds"
         assert sign.lower_is_better in section
         for code, reason in sign.reasons.items():
             assert f"| `{code}` | {reason.told(Policy()).sentence} |" in section

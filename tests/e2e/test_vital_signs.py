@@ -22,7 +22,7 @@ from cxstream.demo.upstream import DAY, Delivery, Upstream
 from cxstream.domain.instant import parse_instant
 from cxstream.kafka.codec import REASONS
 from cxstream.render.rules import COVERED, WATERMARK_AGE, recording_rules, rules_file
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import CATALOGUE, TIER_A
 from parts.accounts import dispositions, unaccounted
 from parts.broker import require_apache_kafka, test_broker
 from parts.figures import UNITS, Figures, exposed, figures_at, recorded, segments_of, wall_ms
@@ -45,6 +45,7 @@ ALL_OF_TIME = {
 """Windows in which what happened long ago counts, and at no edge of which anything lies: figures that stand still. No
 feed is taken for dead, though all end long ago."""
 ALL_OF_TIME_WINDOWS = load(None, ALL_OF_TIME).windows()
+ALL_TIERS = {**ALL_OF_TIME, "CXSTREAM_SIGN_TIERS": "A,B,C"}
 LONG_AGO_MS = parse_instant("2024-03-01T00:00:00Z")
 
 
@@ -124,7 +125,7 @@ def test_recorded_figures_are_what_judge_says_of_the_same_events(live: Live) -> 
         assert time.monotonic() < deadline, "\n".join(["recorded, not judged:", *found.differences(wanted)])
         time.sleep(0.5)
     assert {level for level, *_ in wanted.ratios} == {"job", "region", "product"}
-    assert {sign for _, sign, *_ in wanted.ratios} == set(CATALOGUE)
+    assert {sign for _, sign, *_ in wanted.ratios} == set(TIER_A)
     assert {outcome for *_, outcome, _ in wanted.units} == {"good", "bad"}
     assert wanted.pending
     assert wanted.excluded
@@ -199,14 +200,14 @@ def consumed(worker: WorkerProcess) -> float:
 
 
 def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(kafka: str, tmp_path: Path) -> None:
-    """The only worker, killed with -9 in mid-stream and started again, ends with the figures judge has."""
+    """The only worker, killed with -9 in mid-stream and started again, ends with judge's figures of all tiers."""
     job = Job(kafka, "killed")
     job.declare()
     deliveries = history(3, until_ms=LONG_AGO_MS, days=40, cases_per_day=12)
     job.deliver(deliveries)
     settings = {
         **job.settings(tmp_path),
-        **ALL_OF_TIME,
+        **ALL_TIERS,
         "CXSTREAM_LIMITS_MAX_BATCH_RECORDS": "20",
         "CXSTREAM_KAFKA_COMMIT_INTERVAL_SECONDS": "2",
     }
@@ -219,7 +220,8 @@ def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(kafka: str, tmp_
     assert committed < len(deliveries)
 
     facts, segments = facts_of(deliveries), segments_of(deliveries)
-    wanted = figures_at(wall_ms(), facts, segments, ALL_OF_TIME_WINDOWS)
+    wanted = figures_at(wall_ms(), facts, segments, load(None, ALL_TIERS).windows())
+    assert {sign for _, sign, *_ in wanted.units} == set(CATALOGUE)
     with WorkerProcess(settings, tmp_path / "second.log") as second:
         scrapes: list[Samples] = []
 

@@ -14,7 +14,7 @@ from cxstream.domain.windows import BUCKET_MS
 from cxstream.engine.assess import Clock, assess
 from cxstream.engine.casebook import Casebook
 from cxstream.engine.ledger import Windows
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 from oracle.evaluator import evaluate
 from parts.figures import UNITS, Figures, Segments, counted
 from parts.producer import facts_of
@@ -22,8 +22,8 @@ from parts.producer import facts_of
 from .fence import Spoken
 
 POLICY = load(None, {"CXSTREAM_LEDGER_WINDOWS": "3650d", "CXSTREAM_LEDGER_LEVELS": "job=all"}).policy()
-OF_VISIT = tuple(name for name, sign in CATALOGUE.items() if sign.unit.kind == "visit")
-OF_COMMITMENT = tuple(name for name, sign in CATALOGUE.items() if sign.unit.kind == "commitment")
+OF_VISIT = tuple(name for name, sign in TIER_A.items() if sign.unit.kind == "visit")
+OF_COMMITMENT = tuple(name for name, sign in TIER_A.items() if sign.unit.kind == "commitment")
 
 
 class Judged(NamedTuple):
@@ -59,7 +59,7 @@ class Truth:
         """Begin with no event."""
         self.windows = windows
         self.events: list[Delivery] = []
-        self._casebook = Casebook(CATALOGUE, POLICY)
+        self._casebook = Casebook(TIER_A, POLICY)
         self._segments: Segments = {}
         self._units: dict[str, set[tuple[str, str]]] = {"case": set(), "visit": set(), "commitment": set()}
         self._judged: Judged | None = None
@@ -83,7 +83,7 @@ class Truth:
     def at(self, now_ms: int) -> Figures:
         """Return the figures at a clock reading."""
         if self._judged is None or not self._judged.from_ms <= now_ms < self._judged.until_ms:
-            judged = [assess(case, CATALOGUE, POLICY, Clock.at(now_ms)).case for case in self._casebook.cases.values()]
+            judged = [assess(case, TIER_A, POLICY, Clock.at(now_ms)).case for case in self._casebook.cases.values()]
             verdicts = [(case.case_id, verdict) for case in judged for verdict in case.verdicts]
             until_ms = min([(now_ms // BUCKET_MS + 1) * BUCKET_MS, *(case.deadline_ms for case in judged)])
             self._judged = Judged(counted(now_ms, verdicts, self._segments, self.windows), now_ms, until_ms)
@@ -92,7 +92,7 @@ class Truth:
     @property
     def most(self) -> dict[str, int]:
         """How many units of each sign there can be at most, by what was handed over so far."""
-        of = dict.fromkeys(CATALOGUE, len(self._units["case"]))
+        of = dict.fromkeys(TIER_A, len(self._units["case"]))
         of |= dict.fromkeys(OF_VISIT, len(self._units["visit"]))
         return of | dict.fromkeys(OF_COMMITMENT, len(self._units["commitment"]))
 
@@ -115,7 +115,7 @@ class Truth:
 
     def verdicts(self, now_ms: int) -> dict[Unit, str]:
         """Return what is to be said of every unit at a clock reading."""
-        judged = (assess(case, CATALOGUE, POLICY, Clock.at(now_ms)).case for case in self._casebook.cases.values())
+        judged = (assess(case, TIER_A, POLICY, Clock.at(now_ms)).case for case in self._casebook.cases.values())
         return said_of(judged)
 
     def oracle_differences(self, now_ms: int) -> list[str]:

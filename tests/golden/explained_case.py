@@ -24,7 +24,7 @@ from cxstream.domain.instant import parse_instant
 from cxstream.domain.policy import Policy
 from cxstream.offline.events_file import read_events
 from cxstream.offline.explain import WIDTH, explain_case
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 
 KEPT = Path(__file__).with_suffix(".txt")
 AS_OF = ("2026-03-11T12:00:00Z", "2026-04-20T12:00:00Z")
@@ -80,7 +80,7 @@ def explanation(folder: Path) -> str:
     policy = Policy()
     facts, wrong = read_events([path], policy.clock_skew_ms)
     wrong = [line._replace(path=path.name) for line in wrong]
-    told = (explain_case(facts, wrong, CASE, parse_instant(as_of), CATALOGUE, policy) for as_of in AS_OF)
+    told = (explain_case(facts, wrong, CASE, parse_instant(as_of), TIER_A, policy) for as_of in AS_OF)
     return f"\n{'=' * WIDTH}\n\n".join(one.text() for one in told)
 
 

@@ -21,7 +21,7 @@ from cxstream.kafka.codec import MAX_MESSAGE_BYTES, REASONS, Codec
 from cxstream.kafka.partition import Partition
 from cxstream.kafka.partition_batches import PartitionBatch
 from cxstream.kafka.schemas import SchemaIds, Schemas
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 from parts.worker import Samples
 
 POLICY = Policy()
@@ -177,7 +177,7 @@ class Life:
         wall_ms: Callable[[], int],
         partitions: int = 1,
         schema_ids: SchemaIds | None = None,
-        catalogue: Catalogue = CATALOGUE,
+        catalogue: Catalogue = TIER_A,
         policy: Policy = POLICY,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:

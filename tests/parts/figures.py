@@ -56,8 +56,9 @@ OUTCOMES = {"provisional_hit": "good", "final_hit": "good", "miss": "bad"}
 
 
 def figures_at(now_ms: int, facts: Sequence[Delivered], segments: Segments, windows: Windows) -> Figures:
-    """Count what `cxstream judge` says at a clock reading, window by window."""
-    judged = judge_facts(facts, now_ms, CATALOGUE, Policy())[0]
+    """Count what `cxstream judge` says at a clock reading of the signs counted, window by window."""
+    signs = {name: sign for name, sign in CATALOGUE.items() if windows.signs is None or name in windows.signs}
+    judged = judge_facts(facts, now_ms, signs, Policy())[0]
     return counted(now_ms, ((one.case_id, one.verdict) for one in judged), segments, windows)
 
 

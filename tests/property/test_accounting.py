@@ -20,7 +20,7 @@ from cxstream.domain.policy import Policy
 from cxstream.engine.assess import Clock, assess, receive
 from cxstream.kafka.codec import DELIVERED_AT, Codec
 from cxstream.kafka.records import read_case
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 from parts.accounts import dispositions, unaccounted
 from parts.agent import POLICY, SCHEMAS, TRUSTED, Broker, CrashError, Life, Record, residue_key
 
@@ -154,7 +154,7 @@ def _expected(
             key = case_id.encode()
             data = known.get(key) or known.get(residue_key(key))
             cases[case_id] = Case(case_id) if data is None else read_case(data)
-        cases[case_id], reception = receive(cases[case_id], fact, CATALOGUE, policy)
+        cases[case_id], reception = receive(cases[case_id], fact, TIER_A, policy)
         if reception == "refused":
             found["closed_case"] += 1
         elif reception != "applied":
@@ -164,7 +164,7 @@ def _expected(
         else:
             new.append((case_id, fact))
     for case_id, fact in new:
-        late = assess(cases[case_id], CATALOGUE, policy, Clock.at(now_ms)).late_event_ids
+        late = assess(cases[case_id], TIER_A, policy, Clock.at(now_ms)).late_event_ids
         found["after_seal" if fact.event_id in late else "applied"] += 1
     return found
 

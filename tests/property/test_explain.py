@@ -61,7 +61,7 @@ def test_every_verdict_is_explained_as_it_is_judged(seed: int, tmp_path: Path) -
                 if one.case_id == case_id
             }
             for one in told.explanation.verdicts:
-                assert one.rules, f"{one.sign} has no words for its reason {one.reason}"
+                assert one.why.endswith("."), f"{one.sign} has no words for its reason {one.reason}"
                 assert bool(one.open_to) is not one.final, one.reason
             assert max(map(len, told.text().splitlines())) <= WIDTH
 

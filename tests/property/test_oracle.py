@@ -34,7 +34,7 @@ from cxstream.domain.policy import Policy
 from cxstream.engine.assess import Clock, assess
 from cxstream.engine.casebook import Casebook
 from cxstream.offline.events_file import Delivered, read_event
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 from oracle.evaluator import SIGNS, evaluate
 from oracle.histories import interesting_clocks, random_history
 
@@ -75,7 +75,7 @@ def redelivered(one: Delivered, delay_ms: int) -> Delivered:
 
 def booked(facts: Iterable[Delivered], now_ms: int) -> Casebook:
     """Return a casebook that has taken in, in the order given, what was delivered by the clock reading."""
-    casebook = Casebook(CATALOGUE, POLICY)
+    casebook = Casebook(TIER_A, POLICY)
     for case_id, fact in facts:
         if fact.delivered_ms <= now_ms:
             casebook.take(case_id, fact)
@@ -107,7 +107,7 @@ def said_by_oracle(events: History, now_ms: int) -> dict[Key, Said]:
             times[key[1]] if key[0] == "time_to_restore" and one.verdict.endswith("hit") else None,
         )
         for key, one in result.by_case.items()
-        if key[0] in CATALOGUE
+        if key[0] in TIER_A
     }
 
 
@@ -142,7 +142,7 @@ def assert_agreement(events: History, clocks_ms: Iterable[int], note: object) ->
 
 def test_the_oracle_knows_every_sign() -> None:
     """Whatever sign is built is held to the oracle: it judges every name of the catalogue."""
-    assert set(CATALOGUE) <= set(SIGNS)
+    assert set(TIER_A) <= set(SIGNS)
 
 
 def test_histories_meet_every_verdict() -> None:
@@ -157,8 +157,8 @@ def test_histories_meet_every_verdict() -> None:
     verdicts = {("pending", False), ("provisional_hit", False), ("final_hit", True)}
     verdicts |= {(verdict, sealed) for verdict in ("miss", "excluded") for sealed in (False, True)}
     missed = {("miss", False), ("miss", True)}
-    can_be = {name: verdicts - (missed if sign.objective is None else set()) for name, sign in CATALOGUE.items()}
-    assert {sign: can_be[sign] - met[sign] for sign in CATALOGUE} == {sign: set() for sign in CATALOGUE}
+    can_be = {name: verdicts - (missed if sign.objective is None else set()) for name, sign in TIER_A.items()}
+    assert {sign: can_be[sign] - met[sign] for sign in TIER_A} == {sign: set() for sign in TIER_A}
 
 
 @pytest.mark.parametrize("seeds", BLOCKS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
@@ -208,7 +208,7 @@ def test_what_is_sealed_stays(*, entangled: bool) -> None:
     for seed in range(60):
         events, dice = history_of(seed, entangled=entangled)
         facts = admitted(events)
-        casebook = Casebook(CATALOGUE, POLICY)
+        casebook = Casebook(TIER_A, POLICY)
         sealed: dict[Key, Said] = {}
         now_ms = 0
         for now_ms in sorted(some_clocks(events, dice, 25)):
@@ -235,7 +235,7 @@ def test_the_clock_alone_changes_nothing_before_the_deadline(*, entangled: bool)
             assert last_ms >= now_ms, (seed, now_ms, case.case_id)
             between = [clock_ms for clock_ms in interesting_clocks(events) if now_ms < clock_ms < last_ms]
             for clock_ms in [*dice.sample(between, min(len(between), 20)), last_ms]:
-                changes = assess(case, CATALOGUE, POLICY, Clock.at(clock_ms)).changes
+                changes = assess(case, TIER_A, POLICY, Clock.at(clock_ms)).changes
                 assert not changes, (seed, now_ms, clock_ms, changes)
 
 

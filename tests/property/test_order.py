@@ -24,7 +24,7 @@ from cxstream.kafka.records import (
     write,
 )
 from cxstream.offline.events_file import Delivered, read_event
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 from oracle.histories import interesting_clocks, random_history
 
 POLICY = Policy()
@@ -151,7 +151,7 @@ def meaning(verdicts: list[Verdict]) -> list[tuple[object, ...]]:
 
 def judged(facts: list[Delivered], now_ms: int, policy: Policy) -> dict[str, list[tuple[object, ...]]]:
     """Return the verdicts of all cases at a clock reading, the facts taken in as given."""
-    casebook = Casebook(CATALOGUE, policy)
+    casebook = Casebook(TIER_A, policy)
     for case_id, fact in facts:
         casebook.take(case_id, fact)
     casebook.assess(Clock.at(now_ms))
@@ -176,7 +176,7 @@ def test_processing_order_never_matters(seed: int, policy: Policy) -> None:
 def test_what_was_judged_before_never_matters(seed: int) -> None:
     """A case judged after every single fact ends with the verdicts of one judged once (rule 2)."""
     facts = history(seed)
-    casebook = Casebook(CATALOGUE, POLICY)
+    casebook = Casebook(TIER_A, POLICY)
     now_ms = 0
     for case_id, fact in facts:
         now_ms = max(now_ms, fact.delivered_ms)
@@ -190,7 +190,7 @@ def test_what_was_judged_before_never_matters(seed: int) -> None:
 def test_a_sealed_verdict_never_changes(seed: int) -> None:
     """With facts taken in as delivered, what was once sealed stays as it was, whatever comes later (rules 3 and 4)."""
     facts = history(seed)
-    casebook = Casebook(CATALOGUE, POLICY)
+    casebook = Casebook(TIER_A, POLICY)
     sealed: dict[tuple[str, str, str], tuple[object, ...]] = {}
     clocks = interesting_clocks(random_history(random.Random(seed), 25))
     taken = 0
@@ -208,7 +208,7 @@ def test_a_sealed_verdict_never_changes(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_records_round_trip(seed: int) -> None:
     """A case or a board that is written and read again is the same, and goes on in the same way (rule 2)."""
-    casebook, restarted = Casebook(CATALOGUE, CROWDED), Casebook(CATALOGUE, CROWDED)
+    casebook, restarted = Casebook(TIER_A, CROWDED), Casebook(TIER_A, CROWDED)
     facts = history(seed, erasures=True)
     now_ms = 0
     for number, (case_id, fact) in enumerate(facts):

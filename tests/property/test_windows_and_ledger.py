@@ -21,7 +21,7 @@ from cxstream.engine.assess import Clock
 from cxstream.engine.casebook import Casebook
 from cxstream.engine.ledger import TOTAL, Ledger, Level, Row, Windows, contributions
 from cxstream.offline.events_file import Delivered, read_event
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 from oracle.histories import interesting_clocks, random_history
 
 POLICY = Policy()
@@ -124,7 +124,7 @@ def history(seed: int, prefix: str = "") -> list[Delivered]:
 def revisions(seed: int) -> Iterator[tuple[int, dict[str, Case]]]:
     """Yield the records of all cases as they were kept at ever later clock readings, facts taken in as they arrive."""
     facts = history(seed)
-    casebook = Casebook(CATALOGUE, POLICY)
+    casebook = Casebook(TIER_A, POLICY)
     clocks = interesting_clocks(random_history(random.Random(seed), 25))
     taken = 0
     for now_ms in sorted(random.Random(seed).sample(clocks, min(len(clocks), 30))):
@@ -178,7 +178,7 @@ def test_revisions_leave_what_the_last_records_say(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_any_split_over_partitions_sums_to_one_ledger(seed: int) -> None:
     """However cases are spread over partitions, the sum of their ledgers is the ledger of all (rule 2)."""
-    casebook = Casebook(CATALOGUE, POLICY)
+    casebook = Casebook(TIER_A, POLICY)
     facts = [one for part in range(8) for one in history(10 * seed + part, f"{part}-")]
     for case_id, fact in facts:
         casebook.take(case_id, fact)

@@ -21,7 +21,7 @@ from cxstream.domain import vocabulary
 from cxstream.domain.cases import Segment
 from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS
 from cxstream.domain.policy import Policy
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import CATALOGUE, TIER_A
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 LOGIN = {"CXSTREAM_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "CXSTREAM_KAFKA_USERNAME": "worker"}
@@ -33,6 +33,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "linger_seconds": ("30.5", 30.5),
     "drain_seconds": ("5", 5),
     "erasure_key": ("a-salt-of-ours", "a-salt-of-ours"),
+    "sign_tiers": ("c, A", ["C", "A"]),
     "objectives": ("first_time_fix=0.75, stayed_fixed=0.9", {"first_time_fix": 0.75, "stayed_fixed": 0.9}),
     "kafka.bootstrap": ("a:1,[::1]:2", "a:1,[::1]:2"),
     "kafka.group": ("cx-2", "cx-2"),
@@ -98,6 +99,10 @@ OTHERS: dict[str, tuple[str, object]] = {
     "policy.silence_limit_by_priority": ("P1=2h,P2=8h", {"P1": "2h", "P2": "8h"}),
     "policy.longest_pause": ("3d", "3d"),
     "policy.abandonment": ("60d", "60d"),
+    "policy.easy_opening": ("5m", "5m"),
+    "policy.easy_opening_transfers": ("0", 0),
+    "policy.most_transfers": ("3", 3),
+    "policy.compensation_window": ("14d", "14d"),
     "policy.placeholder_assets": ("?,tbd", ["?", "tbd"]),
     "policy.merge_hops": ("3", 3),
     "policy.crowded_asset_cases": ("20", 20),
@@ -142,8 +147,19 @@ def test_nothing_given_is_the_defaults() -> None:
         "parts": "cxstream.parts",
     }
     assert settings.objective_ratios() == {
-        name: sign.objective for name, sign in CATALOGUE.items() if sign.objective is not None
+        name: sign.objective for name, sign in TIER_A.items() if sign.objective is not None
     }
+
+
+@pytest.mark.parametrize(("tiers", "expected"), [("A", "A"), ("b", "B"), ("A,C", "AC"), ("C,B,A", "ABC")])
+def test_the_tiers_named_are_judged_and_counted(tiers: str, expected: str) -> None:
+    """Catalogue, objectives and what the ledger counts are the signs of the tiers named, in order of name."""
+    settings = load(None, {"CXSTREAM_SIGN_TIERS": tiers})
+    signs = {name: sign for name, sign in CATALOGUE.items() if sign.tier in expected}
+    assert settings.catalogue() == signs
+    assert settings.windows().signs == signs.keys()
+    assert settings.objective_ratios().keys() == {name for name, sign in signs.items() if sign.objective is not None}
+    assert load(None, {}).catalogue() == TIER_A
 
 
 def test_every_setting_has_one_variable() -> None:
@@ -291,6 +307,9 @@ def test_every_setting_names_itself_and_the_fix(name: str, tmp_path: Path) -> No
         ("LEDGER_LEVELS", "job=all,area=24h", "found the level area"),
         ("LEDGER_LEVELS", "job=all 1h", "job names all and others"),
         ("LEDGER_LEVELS", "job=all,region_region=1h", "found the level region_region"),
+        ("SIGN_TIERS", "A,D", "found 'D'"),
+        ("SIGN_TIERS", "", "found 0 items"),
+        ("SIGN_TIERS", "B,B", "found 'B' 2 times"),
         ("OBJECTIVES", "first_time_fixed=0.8", "did you mean first_time_fix?"),
         ("OBJECTIVES", "first_time_fix=80", "found 80"),
         ("POLICY_FIRST_RESPONSE", "P1=1h", "P2, P3 not there"),

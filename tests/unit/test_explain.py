@@ -41,7 +41,7 @@ from cxstream.engine.assess import Clock
 from cxstream.engine.casebook import Casebook
 from cxstream.engine.explain import CorrectedField, Dropped, Entry, Explained, LateFor, explain
 from cxstream.offline.explain import Told, UnknownCaseError, explain_case
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 
 STORY = [
     opened(named="report", tz="Europe/Berlin"),
@@ -54,7 +54,7 @@ CASE_SIGNS = ["first_time_fix", "no_silence", "one_contact", "same_day", "stayed
 
 def told(events: Iterable[Event], as_of: str, case: str = "C1", policy: Policy = POLICY) -> Told:
     """Explain a case of some events."""
-    return explain_case(delivered(*events), (), case, ms(as_of), CATALOGUE, policy)
+    return explain_case(delivered(*events), (), case, ms(as_of), TIER_A, policy)
 
 
 def entry(events: Iterable[Event], as_of: str, named: str, *, of: str = "C1") -> Entry:
@@ -366,27 +366,27 @@ def test_a_case_known_only_from_others_has_no_verdicts() -> None:
 
 def test_what_was_published_as_final_is_shown_as_published() -> None:
     """A verdict published as final stands in the explanation, even where its facts would now say otherwise (rule 4)."""
-    casebook = booked(STORY)
+    casebook = booked(STORY, catalogue=TIER_A)
     casebook.assess(Clock.at(ms("100d")))
     case = casebook.cases["C1"]
     published = [
         msgspec.structs.replace(one, verdict="miss", reason="reopened") if one.sign == "stayed_fixed" else one
         for one in case.verdicts
     ]
-    shown = explain(msgspec.structs.replace(case, verdicts=published), CATALOGUE, POLICY, Clock.at(ms("100d")))
+    shown = explain(msgspec.structs.replace(case, verdicts=published), TIER_A, POLICY, Clock.at(ms("100d")))
     found = {one.sign: one for one in shown.verdicts}
     assert (found["stayed_fixed"].verdict, found["stayed_fixed"].evidence) == ("miss", [])
     assert [one.event_id for one in found["first_time_fix"].evidence] == ["done"]
-    behind = explain(case, CATALOGUE, POLICY, Clock(ms("100d"), ms("1h")))
+    behind = explain(case, TIER_A, POLICY, Clock(ms("100d"), ms("1h")))
     assert all(one.final for one in behind.verdicts)
-    forgotten = explain(msgspec.structs.replace(case, facts=[]), CATALOGUE, POLICY, Clock.at(ms("100d")))
+    forgotten = explain(msgspec.structs.replace(case, facts=[]), TIER_A, POLICY, Clock.at(ms("100d")))
     assert [(one.sign, one.verdict) for one in forgotten.verdicts] == [(one.sign, one.verdict) for one in case.verdicts]
 
 
 def test_past_its_seal_a_verdict_is_final_only_once_all_is_known() -> None:
     """Where others may still hold what was told by the seal, the verdict is not called final (rule 4)."""
-    case = booked(STORY).cases["C1"]
-    waiting = explain(case, CATALOGUE, POLICY, Clock(ms("40d"), ms("33d")))
+    case = booked(STORY, catalogue=TIER_A).cases["C1"]
+    waiting = explain(case, TIER_A, POLICY, Clock(ms("40d"), ms("33d")))
     found = {one.sign: one for one in waiting.verdicts}["stayed_fixed"]
     assert (found.verdict, found.final) == ("provisional_hit", False)
     assert "as soon as that is known to be all here it is final" in " ".join(Told(waiting, 0, []).text().split())
@@ -423,7 +423,7 @@ def test_what_could_steer_a_terminal_is_spelled_out(tmp_path: Path) -> None:
 def test_the_json_says_the_same_with_instants_in_utc(tmp_path: Path) -> None:
     """`--json` prints one object; its verdicts carry what `cxstream judge` prints of them, instants as RFC 3339."""
     events = [*STORY, corrected("3h30m", "came", {"at": "1h"}, named="mended"), reopened("9h")]
-    result = run(tmp_path, events, "--json")
+    result = run(tmp_path, events, "--json", "--tiers", "A,B,C")
     assert (result.exit_code, result.stderr) == (0, "")
     document: dict[str, Any] = json.loads(result.stdout)
     assert (document["case_id"], document["as_of"], document["zone"]) == ("C1", rfc3339("4h"), "Europe/Berlin")
@@ -447,7 +447,7 @@ def test_the_json_says_the_same_with_instants_in_utc(tmp_path: Path) -> None:
             one[name] for name in ("verdict", "reason", "anchor", "seals_at")
         ]
         assert [fact["event_id"] for fact in same["evidence"]] == one["evidence"]
-        assert f": {one['sign']}: " in run(tmp_path, events).stdout
+        assert f": {one['sign']}: " in run(tmp_path, events, "--tiers", "a,b,c").stdout
 
 
 def test_rejected_lines_of_the_case_are_told(tmp_path: Path) -> None:

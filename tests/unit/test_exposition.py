@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ from cxstream.exposition.activity import DISPOSITIONS, NO_VERDICT, VERDICTS, Act
 from cxstream.exposition.collector import Collector, page, standing_windows
 from cxstream.exposition.families import FAMILIES, MEASURES
 from cxstream.exposition.snapshot import Objective, PartitionSnapshot, WorkerSnapshot
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import of_tiers
 from parts.prometheus import promtool, require_prometheus
 
 NOW_MS = 1_772_445_600_123
@@ -410,8 +411,8 @@ def full_ledger() -> Ledger:
         ("pending", "", False),
         *(("excluded", reason, False) for reason in REASONS),
     ]
-    ledger = Ledger(Settings().windows())
-    warned = sum(bool(sign.missing) for sign in CATALOGUE.values())
+    ledger = Ledger(msgspec.structs.replace(Settings().windows(), signs=None))
+    warned = sum(bool(sign.missing) for sign in of_tiers("A").values())
     dues_ms = [NOW_MS + HOUR_MS // 2 if number < warned else NEVER_MS for number in range(TIER_A)]
     signs = [f"sign_{number}" for number in range(TIER_A)]
     segments = product(("unknown", *REGIONS), ("unknown", *PRODUCTS))
@@ -499,7 +500,7 @@ def test_counters_are_there_before_anything_happens() -> None:
     """Every counter is initialised to 0 over catalogue, topics and reasons, so that the first increase is seen."""
     found = active(Activity("g", reasons=("invalid", "future")))
     changes = of(found, "cxstream_vital_sign_verdict_changes_total")
-    assert len(changes) == len(CATALOGUE) * (1 + len(VERDICTS)) * len(VERDICTS)
+    assert len(changes) == len(of_tiers("A")) * (1 + len(VERDICTS)) * len(VERDICTS)
     assert of(found, "cxstream_vital_sign_verdict_changes_total", **{"from": NO_VERDICT, "to": "miss"})
     assert len(of(found, "cxstream_events_rejected_total")) == 3 * 3
     assert len(of(found, "cxstream_dead_letters_total")) == 3 * 3

@@ -12,7 +12,7 @@ from cases import POLICY, Event, arrived, completed, delivered, ms, of_case, ope
 from cxstream.cli import main
 from cxstream.domain.instant import HOUR_MS, MINUTE_MS
 from cxstream.offline.what_if import Tally, compare
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 
 VISIT = [opened(), scheduled("1h", "20h", "22h"), arrived("22h20m"), completed("23h", "fixed")]
 EVENTS: list[Event] = [*VISIT, *of_case("C2", opened("0h", asset_id="A2"), resolved("2h"))]
@@ -21,7 +21,7 @@ EVENTS: list[Event] = [*VISIT, *of_case("C2", opened("0h", asset_id="A2"), resol
 def test_a_policy_changes_what_it_is_about_and_nothing_else() -> None:
     """Ten minutes more grace make the late arrival good; every other verdict stays, and is not listed."""
     lenient = msgspec.structs.replace(POLICY, late_grace_ms=30 * MINUTE_MS)
-    found = compare(delivered(*EVENTS), ms("30h"), CATALOGUE, POLICY, lenient)
+    found = compare(delivered(*EVENTS), ms("30h"), TIER_A, POLICY, lenient)
     assert found.policy == {"late_grace_ms": (15 * MINUTE_MS, 30 * MINUTE_MS)}
     assert [(one.sign, one.case_id, one.unit) for one in found.changed] == [("on_time_arrival", "C1", "V1")]
     assert found.signs["on_time_arrival"] == (Tally(0, 1, 0, 0), Tally(1, 0, 0, 0))
@@ -30,7 +30,7 @@ def test_a_policy_changes_what_it_is_about_and_nothing_else() -> None:
 
 def test_the_same_policy_changes_nothing() -> None:
     """Held against itself a policy differs in no constant, no figure and no unit; the ratio of nothing is none."""
-    found = compare(delivered(*EVENTS), ms("30h"), CATALOGUE, POLICY, POLICY)
+    found = compare(delivered(*EVENTS), ms("30h"), TIER_A, POLICY, POLICY)
     assert (found.policy, found.changed) == ({}, [])
     assert all(was == now for was, now in found.signs.values())
     assert found.signs["commitment_kept"][0].ratio is None

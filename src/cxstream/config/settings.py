@@ -15,8 +15,9 @@ from cxstream.domain import vocabulary
 from cxstream.domain.cases import Segment
 from cxstream.domain.instant import DAY_MS, HOUR_MS
 from cxstream.domain.policy import Policy
+from cxstream.domain.vital_sign import VitalSign
 from cxstream.engine.ledger import RISK_HORIZON_MS, Level, Windows
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import of_tiers
 
 _ALL = "all"
 _DEFAULT = Policy()
@@ -206,6 +207,14 @@ class Judging(Group):
     """A pause stops the silence clock for at most so long."""
     abandonment: t.Span = _DEFAULT.abandonment_ms
     """A case nobody ends is sealed so long after its last delivery."""
+    easy_opening: t.Delay = _DEFAULT.easy_opening_ms
+    """A case opened within so long of the customer's first contact was easy to open, inclusive."""
+    easy_opening_transfers: t.Whole = Field(_DEFAULT.easy_opening_transfers, ge=0, le=100)
+    """More hand-overs before the opening are no easy way in."""
+    most_transfers: t.Whole = Field(_DEFAULT.most_transfers, ge=0, le=100)
+    """More reassignments of a case are too many."""
+    compensation_window: t.Span = _DEFAULT.compensation_window_ms
+    """A broken promise is made good within so long after it was broken, inclusive."""
     placeholder_assets: t.AssetIds = _DEFAULT.placeholder_assets
     """Asset ids that mean that the asset is not known."""
     merge_hops: t.Whole = Field(_DEFAULT.merge_hops, ge=0, le=100)
@@ -231,6 +240,9 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
     goes on showing its last figures, until others have taken over."""
     erasure_key: t.Secret | None = None
     """Key of the hash under which an erased case is remembered; without one, who knows a case id can find it."""
+    sign_tiers: t.SignTiers = ("A",)
+    """Tiers of vital signs that are judged and published (docs/rules.md, section 9): A is the product; B and C each add
+    their signs' series to every partition, and the time to judge them. The same for all workers of a group."""
     objectives: t.Table[t.SignName, t.Ratio] = {}
     """Objectives of vital signs; one that is not named keeps the objective of the catalogue."""
     kafka: Kafka = Kafka()
@@ -272,7 +284,12 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
             risk_horizon_ms=self.ledger.risk_horizon,
             live_levels=self.ledger.live_levels,
             time_windows=self.ledger.time_windows,
+            signs=frozenset(self.catalogue()),
         )
+
+    def catalogue(self) -> dict[str, VitalSign]:
+        """Return the vital signs that are judged and published, by name."""
+        return of_tiers(self.sign_tiers)
 
     def policy(self) -> Policy:
         """Return the policy verdicts are judged by."""
@@ -282,8 +299,8 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
         return Policy(facts_per_case=self.limits.max_facts_per_case, longest_window_ms=longest_ms, **constants)
 
     def objective_ratios(self) -> dict[str, float]:
-        """Return the objective of every vital sign that has one."""
-        default = {name: sign.objective for name, sign in CATALOGUE.items() if sign.objective is not None}
+        """Return the objective of every vital sign that is judged and has one."""
+        default = {name: sign.objective for name, sign in self.catalogue().items() if sign.objective is not None}
         return {name: self.objectives.get(name, objective) for name, objective in default.items()}
 
 

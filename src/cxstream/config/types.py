@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, Strict, S
 from cxstream.domain import vocabulary
 from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_instant, parse_instant
 from cxstream.domain.windows import BUCKET_MS
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import CATALOGUE, TIERS
 
 
 class Says(str):
@@ -89,6 +89,12 @@ def _sign(name: str) -> str:
     if name not in CATALOGUE:
         raise ValueError(f"found {shown(name)}{nearest(name, CATALOGUE, ', did you mean {}?')}")
     return name
+
+
+def _tier(given: object) -> object:
+    if not isinstance(given, str) or given.upper() not in TIERS:
+        raise ValueError(f"found {shown(given)}")
+    return given.upper()
 
 
 def _path(given: object) -> object:
@@ -187,6 +193,8 @@ Folder = Annotated[Path, BeforeValidator(_path), Says("a path")]
 File = Annotated[Path, AfterValidator(_there), BeforeValidator(_path), Says("the path of a file that is there")]
 
 SignName = Annotated[str, AfterValidator(_sign), Says("the name of a vital sign")]
+SignTier = Annotated[str, BeforeValidator(_tier), Says(f"a tier of vital signs: {', '.join(TIERS)}")]
+SignTiers = Annotated[tuple[SignTier, ...], _DIFFERENT, Len(1, len(TIERS))]
 SchemaId = Annotated[int, Ge(0), Le(2**32 - 1), Says(f"a whole number from 0 to {2**32 - 1}")]
 SchemaName = Annotated[
     str, StringConstraints(pattern="^[a-z]+/v[0-9]{1,4}$"), Says("a packaged schema, like ticket/v1")

@@ -40,6 +40,7 @@ class Evidence:
         last_delivery_ms: int | None = None,
         visit_ids: frozenset[str] = frozenset(),
         commitment_ids: frozenset[str] = frozenset(),
+        counted: Sequence[Fact] = (),
     ) -> None:
         self.facts = sorted(facts, key=world_order)
         self.others = others
@@ -50,10 +51,22 @@ class Evidence:
         self.visit_ids = visit_ids
         """Visits that a counted fact named, effective or not (rule 3)."""
         self.commitment_ids = commitment_ids
+        self._counted = counted
         self._merges_in_force = merges_in_force
         self._by_type: dict[tuple[str, str], list[Fact]] = {}
         for fact in self.facts:
             self._by_type.setdefault((fact.topic, fact.type), []).append(fact)
+
+    @cached_property
+    def line_ids(self) -> frozenset[str]:
+        """Part lines that a counted `required` named, effective or not (rule 3)."""
+        of_parts = [fact for fact in self._counted if (fact.topic, fact.type) == ("parts", "required")]
+        return frozenset(str(fact.fields["line_id"]) for fact in (*of_parts, *self.of("parts", "required")))
+
+    def units(self, kind: str) -> frozenset[str]:
+        """Return the units of one kind that a counted fact makes (rule 3): visits, commitments or lines."""
+        named = {"visit": self.visit_ids, "commitment": self.commitment_ids}
+        return self.line_ids if kind == "line" else named[kind]
 
     def of(self, topic: str, event_type: str) -> list[Fact]:
         """Return the effective facts of one type in event-time order."""

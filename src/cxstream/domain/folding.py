@@ -87,6 +87,7 @@ class OwnFacts:
                 last_delivery_ms=counted[-1].delivered_ms,
                 visit_ids=_named(counted, facts, "visit_id", "dispatch"),
                 commitment_ids=_named(counted, facts, "commitment_id", "ticket", "commitment_made"),
+                counted=counted,
             )
         return self._evidence[count]
 

@@ -40,6 +40,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """A pause stops the silence clock for at most this long."""
     abandonment_ms: int = 90 * DAY_MS
     """A case nobody ends is sealed this long after its last delivery."""
+    easy_opening_ms: int = 10 * MINUTE_MS
+    """A case opened within this long of the customer's first contact was easy to open, inclusive (C1)."""
+    easy_opening_transfers: int = 1
+    """More hand-overs than this before the opening are no easy way in (C1)."""
+    most_transfers: int = 2
+    """More reassignments of a case than this are too many (B3)."""
+    compensation_window_ms: int = 30 * DAY_MS
+    """A broken promise is made good within this long after it was broken, inclusive (C2 and C3)."""
     placeholder_assets: frozenset[str] = frozenset({"?", "-", "N/A", "n/a", "none", "None", "unknown", "UNKNOWN"})
     """Asset ids that mean "not known"; they are read as null (rule 8)."""
     merge_hops: int = 8

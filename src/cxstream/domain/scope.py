@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
@@ -9,10 +11,12 @@ from cxstream.domain.units import Unit
 from cxstream.domain.verdict import Judgement
 
 
-def out_of_scope(evidence: Evidence, unit: Unit, *, needs_opening: bool) -> Judgement | None:
+def out_of_scope(
+    evidence: Evidence, unit: Unit, *, needs_opening: bool, kinds: Collection[str] = ("break_fix",)
+) -> Judgement | None:
     """Return why a unit is not judged, None if it is (rule 23).
 
-    Cases that never existed are excluded everywhere; merged cases and cases of another kind than break_fix from case
+    Cases that never existed are excluded everywhere; merged cases and cases of another kind than `kinds` from case
     signs; a case sign without an opening waits for it.
     """
     mistake = evidence.never_existed
@@ -27,7 +31,7 @@ def out_of_scope(evidence: Evidence, unit: Unit, *, needs_opening: bool) -> Judg
     if opened is None:
         return Judgement("pending", "not_opened") if needs_opening else None
     kind = opened.text("kind")
-    if kind != "break_fix":
+    if kind not in kinds:
         return Judgement("excluded", str(kind), opened.at_ms, (opened.event_id,))
     return None
 

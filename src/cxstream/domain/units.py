@@ -1,4 +1,4 @@
-"""The units a sign judges and when each is sealed (rule 4)."""
+"""The units a sign judges and when each is sealed (rule 4; openings and lines: section 9 of docs/rules.md)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from cxstream.domain.commitments import commitment
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.instant import NEVER_MS
+from cxstream.domain.lines import required_of, visit_of
 from cxstream.domain.policy import Policy
 from cxstream.domain.visits import attempt_state, first_attempt
 
@@ -18,7 +19,7 @@ Seal = Callable[[Evidence, str, Policy], int]
 class Unit(NamedTuple):
     """What a sign is judged on: a kind of unit, whether facts of other cases count for it, and its seal."""
 
-    kind: Literal["case", "visit", "commitment"]
+    kind: Literal["case", "visit", "commitment", "line"]
     relayed: bool
     seal: Seal
 
@@ -91,8 +92,27 @@ def explanation_seal(evidence: Evidence, unit_id: str, policy: Policy) -> int:
     return opened.at_ms + policy.explanation_ms + policy.late_horizon_ms
 
 
+def opening_seal(evidence: Evidence, unit_id: str, policy: Policy) -> int:
+    """Seal of what the opening alone decides: the opening plus the late horizon (section 9)."""
+    opened = evidence.opened
+    if opened is None:
+        return case_seal_merges_apart(evidence, unit_id, policy)
+    return opened.at_ms + policy.late_horizon_ms
+
+
+def line_seal(evidence: Evidence, unit_id: str, policy: Policy) -> int:
+    """Seal of a part line: that of the visit it was for, once that was attended (section 9)."""
+    required = required_of(evidence, unit_id)
+    visit = visit_of(evidence, required, policy) if required else None
+    if visit is None or not visit.attended:
+        return case_seal_merges_apart(evidence, unit_id, policy)
+    return visit_seal(evidence, visit.visit_id, policy)
+
+
 CASE = Unit("case", relayed=True, seal=case_seal)
 VISIT = Unit("visit", relayed=False, seal=visit_seal)
 COMMITMENT = Unit("commitment", relayed=False, seal=commitment_seal)
 FIRST_RESPONSE = Unit("case", relayed=False, seal=first_response_seal)
 EXPLANATION = Unit("case", relayed=False, seal=explanation_seal)
+OPENING = Unit("case", relayed=False, seal=opening_seal)
+LINE = Unit("line", relayed=False, seal=line_seal)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import Unit
 from cxstream.domain.verdict import Judgement
+
+Tier = Literal["A", "B", "C"]
+"""A is the product; B uses the same machinery; C rests on events that few upstreams send."""
 
 Judge = Callable[[Evidence, str, int, Policy], Judgement]
 """(evidence, unit id, clock in ms, policy) -> judgement. Pure; the clock never passes the unit's seal."""
@@ -42,3 +45,7 @@ class VitalSign(NamedTuple):
     """Name of the published complement (1 - hit ratio), where the field reads the sign that way round."""
     reasons: Mapping[str, Reason] = MappingProxyType({})
     """Every reason its judge gives, in plain words."""
+    tier: Tier = "A"
+    """Which settings judge it: those that name its tier."""
+    kinds: tuple[str, ...] = ("break_fix",)
+    """Kinds of case that a case sign judges; all others are excluded from it (rule 23)."""

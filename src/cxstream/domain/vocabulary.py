@@ -54,6 +54,8 @@ ADMINISTRATIVE_REOPENS = ("billing", "other")
 REOPEN_REASONS = ("same_fault", *ADMINISTRATIVE_REOPENS)
 PLACES = ("site", "van", "depot")
 RETURN_REASONS = ("unused", "doa", "wrong")
+MACHINE_CHANNEL = "iot"
+"""The channel of openings that equipment reports by itself; channels are free text otherwise."""
 
 _WINDOW = {
     "visit_id": _ID,

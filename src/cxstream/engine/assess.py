@@ -272,11 +272,9 @@ class Units:
                 yield self._case.case_id, self._fold(unit, self._case.case_id)
             return
         everything = self.own_evidence()
-        candidates = everything.visit_ids if unit.kind == "visit" else everything.commitment_ids
-        for unit_id in sorted(candidates - final):
+        for unit_id in sorted(everything.units(unit.kind) - final):
             folded = self._fold(unit, unit_id)
-            counted = folded.evidence.visit_ids if unit.kind == "visit" else folded.evidence.commitment_ids
-            if unit_id in counted:
+            if unit_id in folded.evidence.units(unit.kind):
                 yield unit_id, folded
 
     def own_evidence(self) -> Evidence:
@@ -307,7 +305,7 @@ def judge_unit(
     sealed = _settles_ms(folded) <= clock.settled_ms
     at_ms = min(clock.now_ms, folded.seal_ms)
     judgement = before_start(folded.evidence, policy) or out_of_scope(
-        folded.evidence, sign.unit, needs_opening=sign.needs_opening
+        folded.evidence, sign.unit, needs_opening=sign.needs_opening, kinds=sign.kinds
     )
     if judgement is None:
         try:

@@ -49,6 +49,8 @@ class Windows(msgspec.Struct, frozen=True):
     """The windows measured times are shown over, of those of their level."""
     label_limit: int = 50
     """Segments shown of a level and window; the others, in order of name, are shown together as OTHER."""
+    signs: frozenset[str] | None = None
+    """The vital signs counted; None: all. A record may hold verdicts of signs that are judged no more."""
 
 
 class Row(NamedTuple):
@@ -156,8 +158,8 @@ class Ledger:
 
     def replace(self, old: Case | None, new: Case | None) -> None:
         """Take back what the old record of a case contributed and add what the new one does; None: no record."""
-        gone = set(contributions(old)) if old is not None else set()
-        come = set(contributions(new)) if new is not None else set()
+        gone = set(self._counted(old)) if old is not None else set()
+        come = set(self._counted(new)) if new is not None else set()
         for contribution in gone - come:
             self._add(contribution, -1)
         for contribution in come - gone:
@@ -166,6 +168,10 @@ class Ledger:
         seen.subtract(old.sightings if old is not None else ())
         for (loophole, at_ms), count in seen.items():
             self._add_sighting(loophole, at_ms, count)
+
+    def _counted(self, case: Case) -> Iterator[Contribution]:
+        signs = self._windows.signs
+        return (one for one in contributions(case) if signs is None or one.sign in signs)
 
     def advance(self, now_ms: int) -> None:
         """Let windows end at `now_ms`: what they no longer cover expires."""

@@ -14,7 +14,7 @@ from cxstream.domain.vocabulary import TOPICS
 from cxstream.engine.ledger import OTHER
 from cxstream.exposition import families
 from cxstream.exposition.families import Family
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 
 VERDICTS = ("pending", "provisional_hit", "final_hit", "miss", "excluded")
 NO_VERDICT = "none"
@@ -98,7 +98,7 @@ class Activity:
         *,
         reasons: Iterable[str],
         topics: Iterable[str] = TOPICS,
-        signs: Iterable[str] = tuple(CATALOGUE),
+        signs: Iterable[str] = tuple(TIER_A),
     ) -> None:
         topics, reasons = tuple(topics), tuple(dict.fromkeys((*reasons, "too_old_for_unknown_case")))
         self._verdict_changes = _Counter(

@@ -65,10 +65,10 @@ class WorkerSnapshot(NamedTuple):
     version: str
     policy: str
     """Fingerprint of the policy in force."""
-    history_since_ms: int = 0
-    """Since when events are known; 0: not said."""
     objectives: Sequence[Objective] = ()
     withhold_business: bool = False
     """Self-fence: not heard from the group for a session timeout, so another worker may own what this one holds."""
     rebalances: int = 0
     label_values_capped: int = 0
+    history_since_ms: int = 0
+    """Since when events are known; 0: not said."""

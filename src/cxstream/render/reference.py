@@ -11,21 +11,21 @@ from cxstream.domain.reasons import Reason
 from cxstream.domain.vital_sign import VitalSign
 from cxstream.engine import assess
 
-_RULES = re.compile(r"\((rules? \d[^)]*)\)")
+_RULES = re.compile(r"\((rules? \d[^)]*|definition [BC]\d[^)]*)\)")
 
 
 def reference(catalogue: Mapping[str, VitalSign]) -> str:
     """Return docs/vital-signs.md: what each sign means and how it is counted."""
     overview = [
-        f"| [{sign.title}](#{name}) | {sign.question} | {sign.unit.kind} | {_objective(sign)} |"
-        for name, sign in catalogue.items()
+        f"| [{sign.title}](#{name}) | {sign.question} | {sign.unit.kind} | {_objective(sign)} | {sign.tier} |"
+        for name, sign in sorted(catalogue.items(), key=lambda named: named[1].tier)
     ]
     shared = f"{_SHARED}\n\n{_reasons({**scope.REASONS, **assess.REASONS})}"
     return "\n".join([_OPENING, *overview, "", *(_section(name, sign) for name, sign in catalogue.items()), shared])
 
 
 def rules_of(sign: VitalSign) -> str:
-    """Return the rules a sign holds to, as its judge cites them; empty if it cites none."""
+    """Return the rules or the definition a sign holds to, as its judge cites them; empty if it cites none."""
     cited = _RULES.search(sign.judge.__doc__ or "")
     return cited[1] if cited else ""
 
@@ -43,7 +43,8 @@ def _section(name: str, sign: VitalSign) -> str:
         ("Known", sign.known),
         *([("Objective", f"{_objective(sign)} good, unless the policy says otherwise")] if sign.objective else []),
         ("Evidence from", ", ".join(sign.topics)),
-        ("Rules", f"{rules_of(sign)} of the vital-signs contract"),
+        ("Rules", f"{rules_of(sign)} of the [vital-signs contract](rules.md)"),
+        ("Tier", sign.tier if sign.tier == "A" else f"{sign.tier}: judged by workers whose `sign_tiers` name it"),
     ]
     if sign.lower_is_better:
         rows.append(("Also published as", f"`{sign.lower_is_better}`, 1 - the share of good: lower is better"))
@@ -61,12 +62,13 @@ def _reasons(reasons: Mapping[str, Reason]) -> str:
 _OPENING = """\
 # Vital signs
 
-Each sign asks one question a customer has when something breaks, of every case, visit or commitment. A unit is good \
-or bad for the customer once it is decided; until then it is pending, and what cannot be judged is excluded, with a \
-reason. The ratio is good / (good + bad); without a decided unit there is none.
+Each sign asks one question a customer has when something breaks, of every case, visit, commitment or part line. A \
+unit is good or bad for the customer once it is decided; until then it is pending, and what cannot be judged is \
+excluded, with a reason. The ratio is good / (good + bad); without a decided unit there is none. Workers judge and \
+publish the signs of tier A, unless `sign_tiers` says otherwise ([configuration](configuration.md)).
 
-| vital sign | the customer asks | unit | objective |
-|---|---|---|---|"""
+| vital sign | the customer asks | unit | objective | tier |
+|---|---|---|---|---|"""
 
 _SHARED = """\
 ## Reasons of any sign

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Collection
+from typing import get_args
 
-from cxstream.domain.vital_sign import VitalSign
+from cxstream.domain.vital_sign import Tier, VitalSign
 
 
 def catalogue() -> dict[str, VitalSign]:
@@ -20,4 +22,16 @@ def catalogue() -> dict[str, VitalSign]:
     return signs
 
 
+TIERS: tuple[Tier, ...] = get_args(Tier)
+
 CATALOGUE = catalogue()
+"""Every vital sign there is, of all tiers."""
+
+
+def of_tiers(tiers: Collection[str]) -> dict[str, VitalSign]:
+    """Return the vital signs of these tiers by name, in order of name."""
+    return {name: sign for name, sign in CATALOGUE.items() if sign.tier in tiers}
+
+
+TIER_A = of_tiers(("A",))
+"""The product: what is judged and published unless the settings say otherwise."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
+from cxstream.domain.promises import Promise, broken_by_change, changes_that_exist, promised
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import VISIT
 from cxstream.domain.verdict import Judgement
@@ -15,20 +14,12 @@ from cxstream.domain.visits import Visit
 from cxstream.domain.vital_sign import VitalSign
 
 
-class _Window(NamedTuple):
-    """A window of time promised, in milliseconds, and the event that promised it."""
-
-    start_ms: int
-    end_ms: int
-    made: Fact
-
-
 def judge(evidence: Evidence, visit_id: str, clock_ms: int, policy: Policy) -> Judgement:
     """Judge one visit, of any purpose, against the last window made at or before its arrival (rule 15)."""
     visit = evidence.visits.get(visit_id) or Visit(visit_id)
     arrival = visit.arrivals[0] if visit.arrivals else None
-    changes = _changes_that_exist(visit, arrival)
-    windows = [window for change in changes if (window := _window(change)) is not None]
+    changes = changes_that_exist(visit)
+    windows = [window for change in changes if (window := promised(change)) is not None]
     if not windows:
         came = arrival or visit.completion
         if came is not None:
@@ -37,7 +28,7 @@ def judge(evidence: Evidence, visit_id: str, clock_ms: int, policy: Policy) -> J
     promise = windows[-1]
     grace_ends_ms = promise.end_ms + policy.late_grace_ms
     anchor_ms = arrival.at_ms if arrival else grace_ends_ms
-    broken = _broken_by_change(changes, policy)
+    broken = broken_by_change(changes, policy)
     if broken is not None:
         reason, change = broken
         return Judgement("miss", reason, anchor_ms, (change.event_id,))
@@ -49,36 +40,7 @@ def judge(evidence: Evidence, visit_id: str, clock_ms: int, policy: Policy) -> J
     return _not_arrived(evidence, visit, promise, clock_ms, policy)
 
 
-def _changes_that_exist(visit: Visit, arrival: Fact | None) -> list[Fact]:
-    """Leave out windows made after arrival, cancellations at or after it, and what came before the first window."""
-    until_ms = arrival.at_ms if arrival else NEVER_MS
-    changes = [
-        change
-        for change in visit.changes
-        if (change.at_ms < until_ms if change.type == "cancelled" else _window(change) and change.at_ms <= until_ms)
-    ]
-    while changes and changes[0].type == "cancelled":
-        del changes[0]
-    return changes
-
-
-def _broken_by_change(changes: list[Fact], policy: Policy) -> tuple[str, Fact] | None:
-    """Return why and by which change the promise was broken for good, None if it was not."""
-    current: _Window | None = None
-    for change in changes:
-        new = _window(change)
-        if current is not None:
-            if change.at_ms > current.end_ms + policy.late_grace_ms:
-                return "changed_after_window", change
-            inside = new is not None and current.start_ms <= new.start_ms and new.end_ms <= current.end_ms
-            by_provider = change.text("by") != "customer" and not change.flag("agreed")
-            if by_provider and not inside and current.start_ms - change.at_ms < policy.provider_notice_ms:
-                return "short_notice_change", change
-        current = new
-    return None
-
-
-def _arrived(promise: _Window, arrival: Fact, policy: Policy) -> Judgement:
+def _arrived(promise: Promise, arrival: Fact, policy: Policy) -> Judgement:
     proof = (promise.made.event_id, arrival.event_id)
     if arrival.at_ms < promise.start_ms - policy.early_tolerance_ms:
         return Judgement("miss", "too_early", arrival.at_ms, proof)
@@ -87,7 +49,7 @@ def _arrived(promise: _Window, arrival: Fact, policy: Policy) -> Judgement:
     return Judgement("hit", "on_time", arrival.at_ms, proof)
 
 
-def _not_arrived(evidence: Evidence, visit: Visit, promise: _Window, clock_ms: int, policy: Policy) -> Judgement:
+def _not_arrived(evidence: Evidence, visit: Visit, promise: Promise, clock_ms: int, policy: Policy) -> Judgement:
     grace_ends_ms = promise.end_ms + policy.late_grace_ms
     for cancellation in evidence.cancellations[:1]:
         if cancellation.at_ms <= grace_ends_ms:
@@ -108,13 +70,6 @@ def _not_arrived(evidence: Evidence, visit: Visit, promise: _Window, clock_ms: i
         return Judgement("miss", "no_show", grace_ends_ms, proof, silent_topics=("dispatch",))
     due_ms = NEVER_MS if visit.departures else grace_ends_ms
     return Judgement("pending", "awaited", None, proof, grace_ends_ms + 1, due_ms)
-
-
-def _window(change: Fact) -> _Window | None:
-    start_ms, end_ms = change.instant_ms("window_start"), change.instant_ms("window_end")
-    if change.type == "cancelled" or start_ms is None or end_ms is None:
-        return None
-    return _Window(start_ms, end_ms, change)
 
 
 VITAL_SIGN = VitalSign(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
+from cxstream.domain.lines import on_hand
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import VISIT
@@ -24,7 +23,7 @@ def judge(evidence: Evidence, visit_id: str, _clock_ms: int, _policy: Policy) ->
         if lines and not visit.cancelled:
             proof = tuple(fact.event_id for fact in lines.values())
             starts_ms = visit.windows[-1].instant_ms("window_start") if visit.windows else None
-            if starts_ms is None or all(_on_hand(evidence, *line, visit) for line in lines.items()):
+            if starts_ms is None or all(on_hand(evidence, *line, visit) for line in lines.items()):
                 return Judgement("pending", "not_attended_yet", None, proof)
             return Judgement("pending", "not_attended_yet", None, proof, due_ms=starts_ms)
         return Judgement("excluded", "cancelled" if visit.cancelled else "no_parts_needed")
@@ -33,7 +32,7 @@ def judge(evidence: Evidence, visit_id: str, _clock_ms: int, _policy: Policy) ->
     if not lines:
         return Judgement("excluded", "no_parts_needed", visit.arrived_ms)
     for line_id, required in lines.items():
-        if not _on_hand(evidence, line_id, required, visit):
+        if not on_hand(evidence, line_id, required, visit):
             return Judgement("miss", "not_on_hand", visit.arrived_ms, (required.event_id,))
     return Judgement("hit", "on_hand", visit.arrived_ms, tuple(fact.event_id for fact in lines.values()))
 
@@ -51,25 +50,6 @@ def _lines(evidence: Evidence, visit: Visit) -> dict[str, Fact]:
         if cancelled.at_ms <= visit.arrived_ms:
             lines.pop(str(cancelled.fields["line_id"]), None)
     return lines
-
-
-def _on_hand(evidence: Evidence, line_id: str, required: Fact, visit: Visit) -> bool:
-    """Whether a line was there in full at arrival, or is so far; what proved dead or wrong by completion was not."""
-
-    def pieces(facts: Sequence[Fact], until_ms: int | None) -> int:
-        return sum(
-            fact.count("qty")
-            for fact in facts
-            if fact.fields["line_id"] == line_id and (until_ms is None or fact.at_ms <= until_ms)
-        )
-
-    arrived = [fact for fact in evidence.of("parts", "delivered") if fact.text("to") in ("site", "van")]
-    bad = [fact for fact in evidence.of("parts", "returned") if fact.text("reason") in ("doa", "wrong")]
-    here_ms = visit.arrived_ms
-    came = max(pieces(evidence.of("parts", "picked_up"), here_ms), pieces(arrived, here_ms))
-    allocated = pieces(evidence.of("parts", "allocated"), here_ms)
-    there = allocated + came - pieces(bad, visit.completion.at_ms if visit.completion else None)
-    return there >= required.count("qty")
 
 
 VITAL_SIGN = VitalSign(
