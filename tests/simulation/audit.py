@@ -29,12 +29,17 @@ from cxstream.offline.events_file import read_event
 from oracle import evaluator
 from oracle.histories import Event, rfc3339
 from simulation.log import Brokers
-from simulation.world import LISTED_PRODUCTS, LONGEST_WINDOW_MS
+from simulation.world import LISTED_PRODUCTS, LONGEST_WINDOW_MS, STATED_EARLY_MS
 
 ALWAYS = 2**62
+CASE_SIGNS = {*evaluator.CASE_JUDGES, *evaluator.RESPONSE_SIGNS}
+CLOCK_SIGNS = {*evaluator.RESPONSE_SIGNS, "no_silence", "commitment_kept"}
+"""Where they are pending, nothing but an event that saves them keeps the clock from making a miss of them."""
 BUCKET_MS = 5 * 60 * 1000
 Key = tuple[str, str]
 """(sign, unit)"""
+Left = Counter[tuple[str, str, bool, int | None]]
+"""What is left of a closed case: sign, verdict, whether the closing excluded it, and the anchor if it is decided."""
 Figures = Counter[tuple[str, str, str, str, str, str]]
 """Units by sign, level, segment, window, state and detail."""
 
@@ -60,9 +65,17 @@ class Counted(NamedTuple):
     anchor_ms: int
     retracted: bool
     due_ms: int
+    """When a pending unit will be a miss (rule 26)."""
     measured_ms: int | None
     region: str
     product: str
+
+
+class Closing(NamedTuple):
+    """A case as it was when a fact was processed that closed it."""
+
+    case: Case
+    fact: Fact
 
 
 class Unit(NamedTuple):
@@ -191,10 +204,27 @@ def _identity(case_id: str, fact: Fact) -> tuple[str, str, int, bytes]:
 class Book:
     """What was sent to the source topics, and who knows it since when."""
 
-    def __init__(self, brokers: Brokers, group: str, policy: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        brokers: Brokers,
+        group: str,
+        policy: dict[str, Any],
+        *,
+        facts_per_case: int,
+        residue_key: Callable[[bytes], bytes],
+    ) -> None:
         self._brokers = brokers
         self.group = group
         self._policy = policy
+        self._facts_per_case = facts_per_case
+        self._residue_key = residue_key
+        self.oracle = Oracle(policy)
+        self.closings: defaultdict[str, list[Closing]] = defaultdict(list)
+        """By case: what it knew whenever a worker processed a fact that closed it."""
+        self.residues: dict[str, str] = {}
+        """By the key of its residue, each case that was sent."""
+        self.left: dict[str, Case | None] = {}
+        """By the key of a residue of an erased case: its record, None once it has expired."""
         self.sent: dict[TP, dict[int, Sent]] = {}
         self.by_fact: dict[tuple[str, str, int, bytes], Event] = {}
         self.finals: dict[tuple[str, str, str], tuple[str, int, int]] = {}
@@ -229,10 +259,15 @@ class Book:
             pass
         else:
             self.by_fact.setdefault(_identity(event["case_id"], fact), seen)
+        self.residues[self.residue_of(event["case_id"])] = event["case_id"]
         admitted = bool(evaluator.admit([seen], ALWAYS, self._policy)[0])
         if admitted != (fact is not None):
             self.find(f"admitted by one only: {seen}")
         self.sent.setdefault(tp, {})[offset] = Sent(event["case_id"], seen, fact, admitted)
+
+    def residue_of(self, case_id: str) -> str:
+        """Return the key under which an erased case is remembered."""
+        return self._residue_key(case_id.encode()).decode()
 
     def aborted(self, tp: TP, offsets: Iterable[int]) -> None:
         """Forget what an aborted transaction had written."""
@@ -290,12 +325,18 @@ class Book:
         self._read[tp] = log.end
 
     def _record_written(self, case_id: str, value: bytes | None) -> None:
+        if case_id in self.residues:
+            self._residue_written(case_id, value)
         if value is None:
             self.gone.add(case_id)
             return
         case = read_case(value)
+        if len(case.facts) > self._facts_per_case:
+            self.find(f"{case_id} is kept with {len(case.facts)} facts, more than {self._facts_per_case}")
         if case.closed is not None:
             self.closed.add(case_id)
+        if case.closed == "overflow":
+            self._overflow_written(case)
         if case.closed is not None or case.is_forgotten:
             self.gone.add(case_id)
         known = self.known.setdefault(case_id, {})
@@ -308,7 +349,95 @@ class Book:
             if final is not None and case_id not in self.gone and (not verdict.sealed or final != said):
                 self.find(f"final verdict changed: {key} was {final}, is {said}, sealed {verdict.sealed}")
             if verdict.sealed:
+                if final is None and case.closed is None:
+                    self._is_settled(key, verdict.seal_ms)
                 self.finals[key] = said
+
+    def _is_settled(self, key: tuple[str, str, str], seal_ms: int) -> None:
+        """Hold what is final against what was delivered by its seal, and is taken nowhere in the group yet (rule 4)."""
+        for tp, offsets in self.sent.items():
+            for number, sent in offsets.items():
+                if sent.fact is None or sent.fact.delivered_ms > seal_ms or self.may_be_refused(sent):
+                    continue
+                if sent.fact.event_id not in self.known.get(sent.case_id, ()):
+                    self.find(f"{key} is final, sealed at {seal_ms}, but {tp} {number} is not taken: {sent.fact}")
+
+    def _residue_written(self, key: str, value: bytes | None) -> None:
+        """Hold what is left of an erased case against what it knew when it was erased (rule 10)."""
+        case_id = self.residues[key]
+        self.closed.add(case_id)
+        self.gone.add(case_id)
+        before = self.left.get(key)
+        case = None if value is None else read_case(value)
+        for verdict in before.verdicts if before is not None and (case is None or not case.verdicts) else ():
+            if verdict.anchor_ms > self._brokers.now_ms() - LONGEST_WINDOW_MS:
+                self.find(f"{key} of {case_id} has expired, though {verdict} counts")
+        self.left[key] = case
+        if case is None or value is None:
+            return
+        names_units = any(not verdict.unit.isdigit() for verdict in case.verdicts)
+        if case.facts or case.relayed or names_units or case_id.encode() in value:
+            self.find(f"{key} of {case_id} holds personal state: {case}")
+        if case.is_forgotten:
+            return
+        said = Counter(_left(verdict, "erased") for verdict in case.verdicts)
+        may = [left for closing in self.closings[case_id] for left in self._left_of(closing, "erased", said)]
+        if said not in may:
+            self.find(f"{key} of {case_id} is left with {said - may[-1]}, without {may[-1] - said}" if may else key)
+
+    def _overflow_written(self, case: Case) -> None:
+        """Hold what is left of a case with too many facts against the oracle; it must have had too many."""
+        case_id = case.case_id
+        sent = self._event_ids_sent(case_id)
+        if len(sent) <= self._facts_per_case:
+            self.find(f"{case_id} is closed with {len(sent)} facts at most")
+        if case.facts or case.relayed:
+            self.find(f"{case_id} is closed, but holds facts: {case}")
+        if case.is_forgotten:
+            return
+        said = Counter(_left(verdict, "overflow") for verdict in case.verdicts)
+        may = [left for closing in self.closings[case_id] for left in self._left_of(closing, "overflow", said)]
+        if said not in may:
+            self.find(f"{case_id} is left with {said - may[-1]}, without {may[-1] - said}" if may else case_id)
+
+    def _event_ids_sent(self, case_id: str) -> set[str]:
+        return {
+            sent.fact.event_id
+            for offsets in self.sent.values()
+            for sent in offsets.values()
+            if sent.case_id == case_id and sent.fact is not None
+        }
+
+    def _left_of(self, closing: Closing, why: str, said: Left) -> list[Left]:
+        """Return what the oracle may leave of a closed case; what is said where it cannot tell: the asset was crowded.
+
+        What was final stays. An erasure leaves also what is final by its delivery, on what was delivered by then; what
+        else the case knew makes units that are excluded. Nothing is left when all was in no window any more.
+        """
+        case, fact = closing
+        if case.crowded_since_ms is not None:
+            return [said]
+        final = {(one.sign, one.unit): _left(one, why) for one in case.verdicts if one.sealed}
+        own = case.facts if why == "erased" else [*case.facts, fact]
+        events = self.events_of(case.case_id, own)
+        for origin, facts in sorted(case.relayed.items()):
+            events += self.events_of(origin, facts)
+        units = self.oracle.units(case.case_id, events)
+        by_then = [event for event in events if evaluator.parse_time(event["seen"]) <= fact.delivered_ms]
+        units_then = self.oracle.units(case.case_id, by_then) if why == "erased" else {}
+        for key in units.keys() - final.keys():
+            sign, unit_id = key
+            if case.is_forgotten and unit_id == case.case_id and sign in CASE_SIGNS:
+                continue
+            then = units_then.get(key)
+            if then is None or then.seal_ms >= fact.delivered_ms:
+                final[key] = sign, "excluded", True, None
+            else:
+                name, anchor_ms = expected(then, fact.delivered_ms, sealed=True)
+                final[key] = sign, name, False, anchor_ms
+        left_windows_ms = fact.delivered_ms - LONGEST_WINDOW_MS
+        is_over = all(not is_excluded and (at_ms or 0) <= left_windows_ms for *_, is_excluded, at_ms in final.values())
+        return [Counter(final.values()), *([Counter()] if is_over else [])]
 
     def committed(self, offsets: Mapping[TP, int]) -> None:
         """Hold what is committed against what is written: whatever it caused must stand in the logs."""
@@ -323,18 +452,22 @@ class Book:
         """Hold a clock against what was delivered before it, and not taken."""
         for tp, offset in acked.items():
             waiting = min((number for number in self.sent.get(tp, {}) if number >= offset), default=None)
-            if waiting is not None and tp.topic not in self.trusted:
+            if waiting is not None:
                 sent = self.sent[tp][waiting]
                 delivered_ms = evaluator.parse_time(sent.event["seen"])
+                delivered_ms += STATED_EARLY_MS if tp.topic in self.trusted else 0
                 is_known = sent.event["event_id"] in self.known.get(sent.case_id, ())  # by a batch not acknowledged
                 if said_ms > delivered_ms and not is_known:
                     self.find(f"{who} says {said_ms}, but {tp} {waiting} of {delivered_ms} is not taken")
 
     def may_be_refused(self, sent: Sent) -> bool:
         """Whether a fact may be without effect: its case is closed or forgotten, or would have been."""
-        fact = sent.fact
+        return sent.case_id in self.gone or self.is_too_old(sent)
+
+    def is_too_old(self, sent: Sent) -> bool:
+        """Whether a fact may be refused where nothing is known of its case (no fact at all is not taken either)."""
         memory_ms = self._policy["repeat_window_ms"] + self._policy["late_horizon_ms"] + LONGEST_WINDOW_MS
-        return sent.case_id in self.gone or fact is None or fact.delivered_ms - fact.at_ms > memory_ms
+        return sent.fact is None or sent.fact.delivered_ms - sent.fact.at_ms > memory_ms
 
     def _has_effect(self, tp: TP, offset: int, case_id: str, fact: Fact) -> None:
         delivered_ms = self.known.get(case_id, {}).get(fact.event_id)
@@ -344,6 +477,12 @@ class Book:
         is_told = fact.type == "opened" and asset not in (None, "", "?", "N/A") and delivered_ms == fact.delivered_ms
         if is_told and (asset, case_id, fact.event_id) not in self.posted:
             self.find(f"committed ahead of its relays: {tp} {offset} {case_id} {fact.event_id}")
+
+
+def _left(verdict: Verdict, why: str) -> tuple[str, str, bool, int | None]:
+    """Return what is looked at of a verdict that is left of a closed case: whether the closing excluded it, or when."""
+    is_closed = verdict.verdict == "excluded" and verdict.reason == why
+    return verdict.sign, verdict.verdict, is_closed, verdict.anchor_ms if verdict.decided else None
 
 
 class Owner(NamedTuple):
@@ -444,7 +583,7 @@ def counted_of(
     if state not in ("good", "bad"):
         detail = verdict.reason if state == "excluded" else ""
     at_ms = verdict.anchor_ms if anchor_ms is None else anchor_ms
-    due_ms = verdict.due_ms if name == "pending" else NEVER_MS
+    due_ms = verdict.due_ms if state == "pending" else NEVER_MS
     return Counted(verdict.sign, state, detail, at_ms, verdict.retracted, due_ms, measured_ms, *segment)
 
 
@@ -461,9 +600,9 @@ def boards_of(table_items: Iterable[tuple[bytes, bytes]]) -> dict[str, Board]:
 class Auditor:
     """Compares scrapes with the oracle."""
 
-    def __init__(self, book: Book, policy: dict[str, Any], windows: Windows) -> None:
+    def __init__(self, book: Book, windows: Windows) -> None:
         self.book = book
-        self.oracle = Oracle(policy)
+        self.oracle = book.oracle
         self.compared = 0
         self._windows = windows
         self._whole: dict[str, list[Event]] | None = None
@@ -499,11 +638,12 @@ class Auditor:
 
     def _judge(self, case_id: str, case: Case, now_ms: int, owner: Owner, *, complete: bool) -> Iterator[Counted]:
         """Yield how the oracle counts the units of one record, and note what it says otherwise."""
-        tied = {event["case_id"] for event in self.whole.get(case_id, [])} if complete else {case_id}
-        if tied & self.book.gone or case.crowded_since_ms is not None:  # what is gone told nobody what came later
+        if case_id in self.book.gone or case.crowded_since_ms is not None:
             segment = case.segment.region, self._listed(case.segment.product)
             yield from (counted_of(one, one.verdict, None, segment, one.measured_ms) for one in case.verdicts)
             return
+        if complete and {event["case_id"] for event in self.whole.get(case_id, [])} & self.book.gone:
+            complete = False  # what is gone told nobody what came later
         if len({fact.event_id for fact in case.facts}) < len(case.facts):
             self.book.find(f"{case_id} holds copies: {case.facts}")
         if complete:
@@ -530,6 +670,7 @@ class Auditor:
                     f"{case_id} {key} at {now_ms}: published {verdict}, the oracle says"
                     f" {name} at {anchor_ms}, seal {unit.seal_ms}{' (complete)' if complete else ''}"
                 )
+            self._holds_due(case_id, unit, verdict)
             if verdict.sealed and unit.seal_ms >= now_ms:
                 self.book.find(f"{case_id} {key} is sealed at {now_ms}, before its seal {unit.seal_ms}")
             if not verdict.sealed and max(unit.seal_ms + 1, heard_ms) <= owner.settled_ms:
@@ -541,6 +682,21 @@ class Auditor:
             if measured_ms != verdict.measured_ms:
                 self.book.find(f"{case_id} {key}: published {verdict}, the oracle measures {measured_ms}")
             yield counted_of(verdict, name, anchor_ms, segment, measured_ms)
+
+    def _holds_due(self, case_id: str, unit: Unit, verdict: Verdict) -> None:
+        """Hold the instant a pending unit is due at against the clock the oracle judges by (rule 26)."""
+        if verdict.verdict != "pending" or verdict.reason == "source_silent" or verdict.sign == "parts_ready":
+            return
+        due_ms = verdict.due_ms if verdict.due_ms < NEVER_MS else None
+        if unit.scope is None and (due_ms is not None or verdict.sign in CLOCK_SIGNS):
+            before, after = (
+                unit.judge(unit.view, clock_ms).verdict for clock_ms in (due_ms or 0, (due_ms or ALWAYS) + 1)
+            )
+            right = (before, after) == ("pending", "miss") if due_ms is not None else after != "miss"
+        else:
+            right = due_ms is None
+        if not right:
+            self.book.find(f"{case_id} {verdict} is due at {due_ms}, which the oracle denies")
 
     def _is_forgotten_in_time(self, owner: Owner, now_ms: int) -> None:
         """Nothing is forgotten that a window still counts: the units of a case without a record have left them all."""
@@ -562,13 +718,26 @@ class Auditor:
         """Every fact acknowledged is in its record, in the copy that was delivered first."""
         for tp, offset in owner.acked.items():
             for number, sent in self.book.sent.get(tp, {}).items():
-                if number >= offset or sent.fact is None or self.book.may_be_refused(sent):
+                if number >= offset or sent.fact is None:
+                    continue
+                if (sent.fact.topic, sent.fact.type) == ("ticket", "erased"):
+                    self._is_erased(tp, number, sent, owner)
+                if self.book.may_be_refused(sent):
                     continue
                 case = owner.cases.get(sent.case_id)
                 facts = case.facts if case is not None else []
                 kept = next((fact for fact in facts if fact.event_id == sent.fact.event_id), None)
                 if kept is None or kept.delivered_ms > sent.fact.delivered_ms:
                     self.book.find(f"{tp} {number} is acknowledged, but {sent.case_id} does not hold {sent.fact}")
+
+    def _is_erased(self, tp: TP, number: int, sent: Sent, owner: Owner) -> None:
+        """An erasure that is acknowledged leaves no record of its case, and a residue until that expires (rule 10)."""
+        key = self.book.residue_of(sent.case_id)
+        if key not in self.book.left:
+            if not self.book.is_too_old(sent):
+                self.book.find(f"{tp} {number} is acknowledged, but {sent.case_id} is not erased")
+        elif self.book.left[key] is not None and (sent.case_id in owner.cases or key not in owner.cases):
+            self.book.find(f"{tp} {number} is acknowledged, but {sent.case_id} has a record, or no residue")
 
     @property
     def whole(self) -> dict[str, list[Event]]:

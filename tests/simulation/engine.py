@@ -24,7 +24,6 @@ from simulation.group import Coordinator, FencedError, Member
 from simulation.log import Brokers, Headers, Stored
 from simulation.loop import OUTSIDE
 
-RECORDS_PER_PRODUCE_BATCH = 12
 RECORDS_PER_FETCH = 20
 
 
@@ -40,6 +39,8 @@ class Conditions:
     """At most so long a record waits in the process before it is sent."""
     network_seconds: float = 0.02
     """At most so long a message is under way."""
+    produce_batch_records: int = 12
+    """So many records fit into a produce batch: what one call writes may arrive in parts."""
     failing_writes: int = 0
     """So many of the next produce batches are not acknowledged: half of them are written all the same."""
     silent_brokers: bool = False
@@ -64,7 +65,8 @@ class Written(NamedTuple):
 class _ProduceBatch:
     """Records on their way to one partition, as aiokafka's builder takes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self.records: list[tuple[bytes | None, bytes | None, Headers]] = []
 
     def append(
@@ -76,7 +78,7 @@ class _ProduceBatch:
         headers: Sequence[tuple[str, bytes | None]],
     ) -> object | None:
         """Take a record; None when the batch is full."""
-        if len(self.records) >= RECORDS_PER_PRODUCE_BATCH:
+        if len(self.records) >= self._limit:
             return None
         self.records.append((key, value, tuple(headers)))
         return self
@@ -90,7 +92,10 @@ class _ProduceBatch:
 
 
 class _Producer:
-    """Takes batches to the brokers, in order per partition; what is under way outlives its process."""
+    """Takes batches to the brokers, in order per partition; what is under way outlives its process.
+
+    It is idempotent as the real one: behind a batch that was lost the brokers take no other of this producer.
+    """
 
     def __init__(self, brokers: Brokers, dice: random.Random, conditions: Conditions) -> None:
         self._brokers = brokers
@@ -98,10 +103,11 @@ class _Producer:
         self._conditions = conditions
         self._arrival: dict[TP, float] = {}
         self._departure: dict[TP, float] = {}
+        self._out_of_order: set[TP] = set()
 
     def create_batch(self) -> _ProduceBatch:
         """Return an empty batch."""
-        return _ProduceBatch()
+        return _ProduceBatch(self._conditions.produce_batch_records)
 
     async def send_batch(self, batch: _ProduceBatch, topic: str, partition: int) -> asyncio.Future[Written]:
         """Send a batch; the future is done when it is acknowledged."""
@@ -123,9 +129,11 @@ class _Producer:
 
     def _arrive(self, tp: TP, batch: _ProduceBatch, future: asyncio.Future[Written], failing: bool) -> None:  # noqa: FBT001
         loop = asyncio.get_running_loop()
-        if failing:
-            if self._dice.random() < 0.5:
+        if failing or tp in self._out_of_order:
+            if tp not in self._out_of_order and self._dice.random() < 0.5:
                 self._brokers.append(tp, batch.records)
+            else:
+                self._out_of_order.add(tp)
             loop.call_later(self._delay(), _fail, future, context=OUTSIDE)
             return
         written = Written(self._brokers.append(tp, batch.records))
@@ -250,6 +258,7 @@ class SimEngine:
         self.crashed = False
         self.generation = -1
         self.assigned: frozenset[int] = frozenset()
+        self.standbys: frozenset[int] = frozenset()
         self.tables: dict[str, SimTable] = {}
         self.consumer = _Membership(self)
         self.recovery = _Recovery()
@@ -269,6 +278,7 @@ class SimEngine:
         self._working: dict[asyncio.Task[Any], PartitionBatch] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._news = asyncio.Event()
+        self._standby_news = asyncio.Event()
         self._commit_due = False
         self._positions: dict[TP, int] = {}
         self.opened_ends: dict[TP, int] = {}
@@ -403,13 +413,16 @@ class SimEngine:
             except FencedError:
                 continue
             self.unheard_since = None
-            self.generation, self.assigned = assignment
+            self.generation, self.assigned, self.standbys = assignment
             self.untouched &= self.assigned
             await self.hooks.on_partitions_assigned(self.assigned)
-            tps = {TP(table.changelog_topic_name, n) for table in self.tables.values() for n in self.assigned}
+            numbers = self.assigned | self.standbys
+            tps = {TP(table.changelog_topic_name, n) for table in self.tables.values() for n in numbers}
             for table in self.tables.values():
                 await table.on_rebalance(tps, set(), set(), self.generation)
             self.recovery.task = self.add_future(self._recover(self.consumer.epoch))
+            if self.standbys:
+                self.add_future(self._stand_by(self.consumer.epoch))
             await self.member.called.wait()
             await asyncio.sleep(self._dice.random() * self._conditions.heartbeat_seconds)
             await self._conditions.heard.wait()
@@ -419,6 +432,7 @@ class SimEngine:
     async def give_up(self) -> None:
         """Give up every partition, as the real engine does."""
         self.given_up_at |= dict.fromkeys(self.owned, asyncio.get_running_loop().time())
+        self._standby_news.set()
         await EngineApp.give_up(cast("EngineApp", self))
 
     async def _recover(self, epoch: int) -> None:
@@ -453,6 +467,28 @@ class SimEngine:
             self.batches.open(self.generation, starts)
             self._news.set()
 
+    async def _stand_by(self, epoch: int) -> None:
+        """Read along the changelogs of what others own, as long as the assignment holds."""
+        while self.consumer.epoch == epoch:
+            self._standby_news.clear()
+            is_behind = False
+            for table, number in [(table, n) for table in self.tables.values() for n in sorted(self.standbys)]:
+                log, first = (
+                    self._brokers.logs[TP(table.changelog_topic_name, number)],
+                    table.complete_offset(number) + 1,
+                )
+                records, position = log.read(first, RECORDS_PER_FETCH)
+                if position > first:
+                    await self._conditions.heard.wait()
+                    await self._travel(asking=False)
+                    if self.consumer.epoch != epoch:
+                        return
+                    if table.apply(number, records, position):
+                        self.untouched -= {number}
+                    is_behind |= position < log.end
+            if not is_behind:
+                await self._standby_news.wait()
+
     def co_partitions(self) -> frozenset[int]:
         """Return the assigned partition numbers (for `take_over`)."""
         return self.assigned
@@ -463,6 +499,8 @@ class SimEngine:
     # --- reading and committing -------------------------------------------------------------------------------------
 
     def _listen(self, tp: TP) -> None:
+        if tp.partition in self.standbys and tp.topic.endswith("-changelog") and not self._standby_news.is_set():
+            asyncio.get_running_loop().call_later(self._delay(), self._standby_news.set, context=OUTSIDE)
         if tp in self._positions and not self._news.is_set():
             asyncio.get_running_loop().call_later(self._delay(), self._news.set, context=OUTSIDE)
 

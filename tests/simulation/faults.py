@@ -173,4 +173,6 @@ FAULTS: dict[Fault, int] = {
     poison: 1,
 }
 """Every fault, and how often it is drawn compared with the others."""
-__all__ = ["FAULTS", "OUTSIDE", "Fault"]
+BESIDE_ERASURES: tuple[Fault, ...] = (kill, kill_amid_writes, pause_amid_writes, pause_amid_writes, failed_write, leave)
+"""What goes wrong where a case is erased in the middle of everything."""
+__all__ = ["BESIDE_ERASURES", "FAULTS", "OUTSIDE", "Fault"]

@@ -18,6 +18,8 @@ class Assignment(NamedTuple):
 
     generation: int
     partitions: frozenset[int]
+    standbys: frozenset[int]
+    """Partitions of others whose changelogs the member reads along, to be quick if it has to take over."""
 
 
 class FencedError(Exception):
@@ -39,9 +41,19 @@ class Member:
 class Coordinator:
     """Rebalances eagerly: all members give up everything, join again, and are assigned anew in the next generation."""
 
-    def __init__(self, brokers: Brokers, dice: random.Random, partitions: int, *, rebalance_seconds: float) -> None:
+    def __init__(
+        self,
+        brokers: Brokers,
+        dice: random.Random,
+        partitions: int,
+        *,
+        rebalance_seconds: float,
+        standby_dice: random.Random | None = None,
+    ) -> None:
+        """Let somebody stand by for every partition if there are dice to say who."""
         self._brokers = brokers
         self._dice = dice
+        self._standby_dice = standby_dice
         self._partitions = partitions
         self._rebalance_seconds = rebalance_seconds
         self.members: dict[str, Member] = {}
@@ -110,11 +122,21 @@ class Coordinator:
         self.rebalances += 1
         assigned = self._assign(sorted(self.members))
         self.owners = {number: name for name, numbers in assigned.items() for number in numbers}
+        standbys = self._stand_by(sorted(self.members))
         for name, member in sorted(self.members.items()):
             member.generation = self.generation
             if member.joining is not None and not member.joining.done():
-                member.joining.set_result(Assignment(self.generation, frozenset(assigned[name])))
+                mine = Assignment(self.generation, frozenset(assigned[name]), frozenset(standbys[name]))
+                member.joining.set_result(mine)
             member.joining = None
+
+    def _stand_by(self, names: Collection[str]) -> dict[str, list[int]]:
+        standbys: dict[str, list[int]] = {name: [] for name in names}
+        for number, owner in sorted(self.owners.items()):
+            others = [name for name in names if name != owner]
+            if others and self._standby_dice is not None:
+                standbys[self._standby_dice.choice(others)].append(number)
+        return standbys
 
     def _assign(self, names: Collection[str]) -> dict[str, list[int]]:
         """Keep partitions where they were as far as nobody gets more than a fair share (at times none is kept)."""

@@ -9,20 +9,25 @@ from typing import Any
 from unittest.mock import patch
 
 from faust.types import TP
+from msgspec.structs import replace
 
 import cxstream.domain.cases
+import cxstream.engine.assess
 import cxstream.engine.boards
 import cxstream.kafka.case_agent
 import simulation.run
-from cxstream.domain.cases import Case, Reception
+from cxstream.domain.cases import Case, Closing, Reception
 from cxstream.domain.effective import delivery_order
 from cxstream.domain.facts import Fact
+from cxstream.domain.policy import Policy
 from cxstream.domain.windows import WindowedCounts
-from cxstream.engine.assess import Clock
+from cxstream.engine.assess import Catalogue, Clock
 from cxstream.engine.boards import Postings
+from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
 from cxstream.engine.ledger import Contribution, Ledger, contributions
 from cxstream.exposition.snapshot import WorkerSnapshot
+from cxstream.kafka.case_agent import CaseAgent
 from cxstream.kafka.changelog_table import BatchProducer, ChangelogTable, Outgoing
 from cxstream.kafka.partition import Partition
 from cxstream.kafka.partition_batches import PartitionBatches
@@ -197,6 +202,100 @@ def open_transactions_are_overlooked() -> AbstractContextManager[object]:
     return patch.object(SimEngine, "ends", ends)
 
 
+@bug
+def final_waits_for_one_partition_alone() -> AbstractContextManager[object]:
+    """What is past its seal by the clock of its own partition is final, however far behind the others are."""
+
+    def clock(self: Worker, partition: Partition) -> Clock:
+        read = real(self, partition)
+        return read._replace(settled_ms=read.now_ms - int(self.settings.kafka.clock_margin_seconds * 1000))
+
+    real = Worker._clock
+    return patch.object(Worker, "_clock", clock)
+
+
+@bug
+def one_known_topic_moves_the_clock() -> AbstractContextManager[object]:
+    """The clock of a partition follows the topic that is furthest, not the one that lags."""
+    latest = property(lambda self: max(self._floor_ms, *self._known_ms.values()))
+    return patch.object(PartitionClock, "now_ms", latest)
+
+
+# --- erased and overflowing cases
+
+
+@bug
+def the_tombstone_of_an_erased_case_is_lost() -> AbstractContextManager[object]:
+    """Its residue is written, and its record stays."""
+
+    def written(self: CaseAgent, *args: Any) -> Iterator[Any]:  # noqa: ANN401 - the real one's
+        records = list(real(self, *args))
+        return iter(records[:1] if len(records) > 1 else records)
+
+    real = CaseAgent._written
+    return patch.object(CaseAgent, "_written", written)
+
+
+@bug
+def an_erased_case_keeps_its_facts() -> AbstractContextManager[object]:
+    """It is closed, and what was known of it stays in the residue."""
+
+    def closed(case: Case, closing: Closing, *args: Any) -> Case:  # noqa: ANN401 - the real one's
+        return replace(real(case, closing, *args), facts=case.facts if closing == "erased" else [])
+
+    real = cxstream.engine.assess.close
+    return patch.object(cxstream.engine.assess, "close", closed)
+
+
+@bug
+def what_was_final_goes_with_an_erasure() -> AbstractContextManager[object]:
+    """All verdicts of an erased case are excluded, those that were sealed as well."""
+
+    def closed(case: Case, closing: Closing, *args: Any) -> Case:  # noqa: ANN401 - the real one's
+        return real(replace(case, verdicts=[replace(one, sealed=False) for one in case.verdicts]), closing, *args)
+
+    real = cxstream.engine.assess.close
+    return patch.object(cxstream.engine.assess, "close", closed)
+
+
+@bug
+def an_erased_case_comes_back() -> AbstractContextManager[object]:
+    """The residue is not looked for: what comes later begins the case anew."""
+
+    def case_in_hand(self: CaseAgent, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - the real one's
+        known, self.residue_key = self.residue_key, lambda key: b"nobody:" + key
+        try:
+            return real(self, *args, **options)
+        finally:
+            self.residue_key = known
+
+    real = CaseAgent._case
+    return patch.object(CaseAgent, "_case", case_in_hand)
+
+
+@bug
+def a_case_with_too_many_facts_is_not_closed() -> AbstractContextManager[object]:
+    """The limit is not looked at."""
+
+    def received(case: Case, fact: Fact, catalogue: Catalogue, policy: Policy, *args: Any) -> tuple[Case, Reception]:  # noqa: ANN401 - the real one's
+        return real(case, fact, catalogue, replace(policy, facts_per_case=10**9), *args)
+
+    real = cxstream.engine.assess.receive
+    return patch.object(cxstream.kafka.case_agent, "receive", received)
+
+
+@bug
+def facts_beyond_the_limit_are_left_out() -> AbstractContextManager[object]:
+    """A case keeps the facts that came first, and is judged by them."""
+
+    def received(case: Case, fact: Fact, *args: Any) -> tuple[Case, Reception]:  # noqa: ANN401 - the real one's
+        new, reception = real(case, fact, *args)
+        return (case if new.closed == "overflow" else new), reception
+
+    real = cxstream.engine.assess.receive
+    return patch.object(cxstream.kafka.case_agent, "receive", received)
+
+
 # --- facts
 
 
@@ -343,3 +442,15 @@ def ghosts_are_kept() -> AbstractContextManager[object]:
         self._complete = dict.fromkeys(self._complete, 10**9) | {}
 
     return patch.object(ChangelogTable, "on_rebalance", on_rebalance)
+
+
+@bug
+def a_standby_is_taken_for_complete() -> AbstractContextManager[object]:
+    """Who stands by reads no further than it has come at first, and takes over with that."""
+
+    def complete_offset(self: ChangelogTable, partition: int) -> int:
+        offset = real(self, partition)
+        return 10**9 if offset >= 0 and partition not in self._owned() else offset
+
+    real = ChangelogTable.complete_offset
+    return patch.object(ChangelogTable, "complete_offset", complete_offset)

@@ -18,22 +18,24 @@ from unittest.mock import patch
 
 from faust.types import TP
 
+import cxstream.kafka.case_agent
 import cxstream.worker
-from cxstream.domain.facts import RejectedError
+from cxstream.domain.cases import Case, Reception
+from cxstream.domain.facts import Fact, RejectedError
 from cxstream.exposition.snapshot import WorkerSnapshot
 from cxstream.kafka.codec import DELIVERED_AT, Codec
 from cxstream.kafka.schemas import Schemas
 from cxstream.web.probes import LoopTick
-from cxstream.worker import Worker
-from oracle.histories import Event
+from cxstream.worker import Worker, residue_key
+from oracle.histories import Event, rfc3339, to_ms
 from simulation import loop
-from simulation.audit import Auditor, Book, Owner, boards_of, fenced, records_of, summed
+from simulation.audit import Auditor, Book, Closing, Owner, boards_of, fenced, records_of, summed
 from simulation.engine import Conditions, SimEngine, SimTable, WriteFailedError
-from simulation.faults import FAULTS, Fault
+from simulation.faults import BESIDE_ERASURES, FAULTS, Fault
 from simulation.group import Coordinator
 from simulation.log import Brokers, Headers
 from simulation.loop import OUTSIDE, VirtualLoop, context_of
-from simulation.world import history, oracle_policy, settings_of
+from simulation.world import STATED_EARLY_MS, history, oracle_policy, settings_of
 
 TICK_SECONDS = 1.0
 LONGEST_TICK_SECONDS = 60.0
@@ -91,26 +93,49 @@ class Simulation:
         self.slots = dice.choice((1, 2, 2, 3, 3))
         self.crowded = dice.choice((50, 50, 50, 2))
         silent_after = dice.choice(("0s", "0s", "5m", "1m"))
-        self.trusted = dice.random() < 0.3
+        trusted: tuple[str, ...] = ("cxstream.parts", "cxstream.tickets") if dice.random() < 0.3 else ()
         self.clock_ahead_ms = dice.choice(((0,), (0, -1000, 1000)))
+        self.more = more = random.Random(f"{seed}: erasures, long cases, history")
+        """Dice apart from the others: a run without any of these is what it was before there were any."""
+        self.erasures = more.random() < 0.3
+        self.facts_per_case = more.choice((5, 8, 12)) if more.random() < 0.15 else 2000
+        self.backfill = more.random() < 0.15
+        self.produce_batch_records = more.choice((1, 2, 12)) if self.erasures else 12
+        if self.backfill:
+            trusted = ("cxstream.dispatch", "cxstream.parts", "cxstream.tickets")
         self.settings = settings_of(
             dice,
             partitions=self.partitions,
-            trusted=self.trusted,
+            trusted=trusted,
             crowded=self.crowded,
+            facts_per_case=self.facts_per_case,
             silent_after=silent_after,
-            clock_margin_seconds=3.0 if self.trusted or len(self.clock_ahead_ms) > 1 else 0.2,
+            clock_margin_seconds=3.0 if trusted or len(self.clock_ahead_ms) > 1 else 0.2,
         )
         self.policy = oracle_policy(self.crowded)
-        self.plans = history(dice, steps, erasures=False)
-        self.begin_ms = self.plans[0].sent_ms - 30_000
+        self.plans = history(dice, steps, erasures=self.erasures)
+        self.begin_ms = self._present() if self.backfill else self.plans[0].sent_ms - 30_000
         self.brokers = Brokers(self.now_ms)
         self.group = self.settings.kafka.group
         self.sources = self.settings.kafka.topics.by_kind()
-        self.coordinator = Coordinator(self.brokers, dice, self.partitions, rebalance_seconds=20.0)
-        self.book = Book(self.brokers, self.group, self.policy)
-        self.book.trusted = frozenset(self.settings.kafka.trusted_topics)
-        self.auditor = Auditor(self.book, self.policy, self.settings.windows())
+        standby_dice = random.Random(f"{seed}: standbys")
+        self.standbys = standby_dice.random() < 0.25
+        self.coordinator = Coordinator(
+            self.brokers,
+            dice,
+            self.partitions,
+            rebalance_seconds=20.0,
+            standby_dice=standby_dice if self.standbys else None,
+        )
+        self.book = Book(
+            self.brokers,
+            self.group,
+            self.policy,
+            facts_per_case=self.facts_per_case,
+            residue_key=residue_key(self.settings),
+        )
+        self.book.trusted = frozenset(trusted)
+        self.auditor = Auditor(self.book, self.settings.windows())
         self.stalled: frozenset[TP] = frozenset()
         self.processes: dict[int, Process] = {}
         self.graveyard: list[Process] = []
@@ -126,6 +151,11 @@ class Simulation:
         self._order = 0
         self._actions: list[Action] = []
         self._commit = self.coordinator.commit
+
+    def _present(self) -> int:
+        """Return when the group starts: some of what happens is history by then, at times all of it."""
+        last = self.plans[self.more.randrange(len(self.plans) // 2, len(self.plans))]
+        return last.sent_ms + self.more.choice((1, 60, 600, 2400)) * 1000
 
     # --- time
 
@@ -156,9 +186,12 @@ class Simulation:
             self.book.committed(offsets)
 
         self.coordinator.commit = audited  # type: ignore[method-assign,assignment]
+        for plan in self.plans:
+            if plan.sent_ms <= self.begin_ms:
+                self.send(plan.event, plan.sent_ms)
 
-    def send(self, event: Event) -> None:
-        """Send an event to its source topic."""
+    def send(self, event: Event, stated_ms: int | None = None) -> None:
+        """Send an event to its source topic; history states when it was delivered."""
         held_until = self._held_back.get(event["topic"], 0.0)
         if held_until > self.loop.time():
             self.later(held_until - self.loop.time(), lambda: self.send(event))
@@ -172,14 +205,15 @@ class Simulation:
         tp = TP(topic, self.brokers.partition_of(topic, key))
         log = self.brokers.logs[tp]
         headers: Headers = ()
-        delivered_ms = self.now_ms()
+        delivered_ms = self.now_ms() if stated_ms is None else stated_ms
         if topic in self.book.trusted:
-            delivered_ms -= self.dice.randrange(800)  # it took a while to get here, and others overtook it
+            early_ms = self.dice.randrange(STATED_EARLY_MS)  # it took a while, and others overtook it
+            delivered_ms = max(delivered_ms - early_ms, min(delivered_ms, to_ms(event["at"])))
             headers = ((DELIVERED_AT, str(delivered_ms).encode()),)
         self.book.record(tp, log.end, event, delivered_ms)
         self.brokers.append(tp, [(key, value, headers)])
         if headers and self.dice.random() < 0.15:
-            self.send(event)  # a copy that may have been delivered before
+            self.send(event, stated_ms)  # a copy that may have been delivered before
 
     # --- workers
 
@@ -195,6 +229,7 @@ class Simulation:
             commit_seconds=kafka.commit_interval_seconds,
             drain_seconds=self.settings.drain_seconds,
             stalled=self.stalled,
+            produce_batch_records=self.produce_batch_records,
             clock_ahead_ms=self.dice.choice(self.clock_ahead_ms),
         )
         process = Process(slot, self.incarnations[slot], conditions)
@@ -328,6 +363,13 @@ class Simulation:
             if process.engine is not None:
                 process.engine.look()
 
+    def erase(self) -> None:
+        """Send the erasure of the case that was heard of last."""
+        heard = [plan.event["case_id"] for plan in self.plans if plan.sent_ms <= self.now_ms()]
+        event = {"event_id": f"erased-{self._order}", "topic": "ticket", "type": "erased", "at": rfc3339(self.now_ms())}
+        self._order += 1
+        self.send({**event, "case_id": heard[-1] if heard else self.plans[0].event["case_id"]})
+
     def hold_back(self, topic: str, seconds: float) -> None:
         """Send nothing of a kind of topic for a while."""
         self._held_back[topic] = max(self.loop.time() + seconds, self._held_back.get(topic, 0.0))
@@ -362,10 +404,12 @@ class Simulation:
             if self._compare(complete=complete):
                 return True
             if self.loop.time() >= until:
+                self._compare(complete=False, partial=True)
                 return False
             await asyncio.sleep(0.25)
 
-    def _compare(self, *, complete: bool) -> bool:
+    def _compare(self, *, complete: bool, partial: bool = False) -> bool:
+        """Compare, if nothing is in flight; `partial`: those who speak, though for some partition nobody does."""
         speaking = {
             process.name: process
             for process in self.processes.values()
@@ -377,7 +421,7 @@ class Simulation:
         believed = fenced(scrapes)
         figures = summed(believed)
         self._digest.update(repr((self.now_ms(), sorted(figures.items()))).encode())
-        if len(believed) < self.partitions:
+        if len(believed) < self.partitions and not (partial and believed):
             return False
         owners = []
         for number, instances in sorted(believed.items()):
@@ -406,7 +450,7 @@ class Simulation:
                     bool(clock.silent_since_ms),
                 )
             )
-        self.auditor.compare(owners, figures, complete=complete or self.at_rest())
+        self.auditor.compare(owners, figures, complete=complete or (not partial and self.at_rest()))
         return True
 
     def glance(self) -> None:
@@ -414,11 +458,21 @@ class Simulation:
         for _slot, process in sorted(self.processes.items()):
             if process.state == "running" and process.worker is not None:
                 self._may_speak(process, process.worker.snapshot())
+                self._judges_by_its_clock(process, process.worker)
+
+    def _judges_by_its_clock(self, process: Process, worker: Worker) -> None:
+        """Nothing is judged by a clock that is ahead of what was not taken yet, ready or not: history least of all."""
+        engine = process.engine
+        for number, partition in worker._partitions.items():
+            acked = {TP(topic, number): one.acked for topic, one in engine.progress(number).items()} if engine else {}
+            if acked and not partition.lock.locked():
+                said_ms = partition.counted_ms - max(0, process.conditions.clock_ahead_ms)
+                self.book.is_known(process.name, said_ms, acked)
 
     def _may_speak(self, process: Process, scrape: WorkerSnapshot) -> None:
         """Nobody speaks whom the group has not heard for a session, and nobody for long of what is not its own.
 
-        Ready is who has processed all there was when it took over, and no clock is ahead of what was not taken yet.
+        Ready is who has processed all there was when it took over.
         """
         engine, now = process.engine, self.loop.time()
         if engine is None or scrape.withhold_business:
@@ -439,8 +493,6 @@ class Simulation:
                 for tp, offset in acked.items():
                     if offset < ends.get(tp, 0):
                         self.book.find(f"{process.name} is ready, but {tp} is at {offset}, not yet at {ends[tp]}")
-                said_ms = (partition.watermark_ms or 0) - max(0, process.conditions.clock_ahead_ms)
-                self.book.is_known(process.name, said_ms, acked)
 
     def restless(self) -> list[str]:
         """Say what is not at rest: frozen processes, and partitions that are not processed to their ends."""
@@ -463,7 +515,8 @@ class Simulation:
                 continue
             for table in engine.tables.values():
                 for number in engine.owned:
-                    self._replay(table, number)
+                    if self.coordinator.owners.get(number) == process.name:  # who has just come back knows it soon
+                        self._replay(table, number)
 
     def _replay(self, table: SimTable, number: int) -> None:
         fresh: dict[bytes | None, bytes | None] = {}
@@ -473,6 +526,18 @@ class Simulation:
         if there != dict(table.items_of(number)):
             self.book.find(f"the changelog of {table.name}[{number}] is not what its owner has in memory")
 
+    def _received(self, receive: Callable[..., tuple[Case, Reception]]) -> Callable[..., tuple[Case, Reception]]:
+        """Return `receive` with an ear for closings: what a case knew by then is a matter of order (rule 10)."""
+
+        def heard(case: Case, fact: Fact, *args: Any) -> tuple[Case, Reception]:  # noqa: ANN401 - the real one's
+            new, reception = receive(case, fact, *args)
+            if new.closed is not None and new.closed != case.closed:
+                self.report.faults[new.closed] += 1
+                self.book.closings[case.case_id].append(Closing(case, fact))
+            return new, reception
+
+        return heard
+
     # --- the run
 
     def run(self) -> Report:
@@ -481,7 +546,10 @@ class Simulation:
         self.loop.set_exception_handler(self._failed)
         self.build()
         try:
-            self.loop.run_until_complete(self._main())
+            with patch.object(
+                cxstream.kafka.case_agent, "receive", self._received(vars(cxstream.kafka.case_agent)["receive"])
+            ):
+                self.loop.run_until_complete(self._main())
         finally:
             self.report.findings = self.book.findings
             self.report.compared = self.auditor.compared
@@ -504,13 +572,36 @@ class Simulation:
         kinds = [fault for fault in FAULTS if fault not in self.without]
         weights = [FAULTS[fault] for fault in kinds]
         for plan in self.plans:
-            self.at((plan.sent_ms - self.begin_ms) / 1000, "sent", partial(self.send, plan.event))
+            if plan.sent_ms > self.begin_ms:
+                self.at((plan.sent_ms - self.begin_ms) / 1000, "sent", partial(self.send, plan.event))
         instants = [action.at for action in self._actions]
+        if self.backfill:
+            instants += self._lag()
         for _ in range(dice.randint(2, max(3, len(self.plans) // 4))):
             fault = dice.choices(kinds, weights)[0]
             beside = dice.choice((-3.0, -0.5, -0.05, 0.0, 0.03, 0.08, 0.5, 3.0)) * dice.random()
             self.at(dice.choice(instants) + beside, fault.__name__, partial(fault, self))
         self._start_at = 0.0 if dice.random() < 0.75 else dice.choice(instants)
+        for _ in range(self.more.randint(1, 3) if self.erasures else 0):
+            instant, fault = self.more.choice(instants), self.more.choice(BESIDE_ERASURES)
+            beside = self.more.choice((-1.0, -0.05, 0.03, 0.5))
+            if fault not in self.without:
+                self.at(instant + beside, fault.__name__, partial(fault, self))
+            self.at(instant + self.more.choice((0.0, 0.06, 1.0, 6.0, 14.0, 20.0)), "erasure", self.erase)
+
+    def _lag(self) -> list[float]:
+        """Let one partition lag far behind in history, its topics not alike; return when something becomes of it."""
+        number = self.more.randrange(self.partitions)
+        self.report.faults["history"] = sum(plan.sent_ms <= self.begin_ms for plan in self.plans)
+        instants = [2.0, 8.0]
+        for seconds in (0.3, 0.7, 1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0, 400.0, 800.0):
+            self.loop.call_later(seconds, self.glance, context=OUTSIDE)
+        for topic in self.sources.values():
+            seconds = self.more.choice((0.0, 30.0, 100.0, 400.0, 900.0))
+            if seconds:
+                self.stall(TP(topic, number), seconds)
+                instants += [seconds / 2, seconds]
+        return instants
 
     async def _main(self) -> None:
         self.plan()

@@ -7,7 +7,7 @@ while sessions, heartbeats and commits take the seconds they take in production.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from cxstream.config.settings import Settings
@@ -27,6 +27,8 @@ LISTED_PRODUCTS = ("boiler", "lift", "router")
 
 LONGEST_WINDOW_MS = 40 * MINUTE_MS
 REMEMBERED_MS = 20 * MINUTE_MS
+STATED_EARLY_MS = 800
+"""By so much, at most, a trusted topic states a delivery before the record stands in the log."""
 
 
 class Plan(NamedTuple):
@@ -59,6 +61,7 @@ class SimSettings(Settings):
     """Settings whose policy is shrunk below what configuration would allow."""
 
     crowded: int = 50
+    facts_per_case: int = 2000
 
     def policy(self) -> Policy:
         """Return the policy verdicts are judged by."""
@@ -75,6 +78,7 @@ class SimSettings(Settings):
                 **durations,
                 "abandonment_ms": shrunk(20 * DAY_MS),
                 "crowded_asset_cases": self.crowded,
+                "facts_per_case": self.facts_per_case,
                 "placeholder_assets": frozenset(WORLD_POLICY["placeholder_assets"]),
                 "longest_window_ms": LONGEST_WINDOW_MS,
                 "remembered_ms": REMEMBERED_MS,
@@ -86,8 +90,9 @@ def settings_of(
     dice: random.Random,
     *,
     partitions: int,
-    trusted: bool,
+    trusted: Collection[str],
     crowded: int,
+    facts_per_case: int,
     silent_after: str,
     clock_margin_seconds: float,
 ) -> SimSettings:
@@ -97,13 +102,14 @@ def settings_of(
             "linger_seconds": 30.0,
             "drain_seconds": 2.0,
             "crowded": crowded,
+            "facts_per_case": facts_per_case,
             "kafka": {
                 "partitions": partitions,
                 "session_timeout_seconds": 10.0,
                 "heartbeat_seconds": 2.0,
                 "clock_margin_seconds": clock_margin_seconds,
                 "commit_interval_seconds": dice.choice((0.5, 1.0, 4.0)),
-                "trusted_topics": ("cxstream.parts", "cxstream.tickets") if trusted else (),
+                "trusted_topics": tuple(trusted),
                 "source_silent_after": dict.fromkeys(("ticket", "dispatch", "parts"), silent_after),
             },
             "limits": {"max_batch_records": dice.choice((1, 3, 20)), "concurrent_batches": dice.choice((1, 2, 3))},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 import pytest
 
@@ -21,8 +23,9 @@ from cases import (
     scheduled,
 )
 from cxstream.domain.cases import Case
+from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.verdict import Verdict
-from cxstream.engine.assess import Clock, receive
+from cxstream.engine.assess import Clock, assess, receive
 from cxstream.vital_signs import CATALOGUE
 
 FIXED = [opened(symptom="s3cret"), scheduled("0h", "1h", "2h"), arrived("90m"), completed("3h", "fixed")]
@@ -125,3 +128,56 @@ def test_a_case_beyond_the_number_of_facts_is_excluded_as_a_whole() -> None:
     assert receive(case, fifth, CATALOGUE, policy) == (case, "refused")
     copy, reception = receive(four, four.facts[0], CATALOGUE, policy)
     assert (copy, reception) == (four, "duplicate")
+
+
+def overflown(*events: Event, judged: str | None = None) -> Case:
+    """Return what is left of C1 that may have one fact less than it is given, judged before the last one came."""
+    policy = msgspec.structs.replace(POLICY, facts_per_case=len(events) - 1)
+    *known, last = facts(*events)
+    case = Case("C1")
+    for fact in known:
+        case, _ = receive(case, fact, CATALOGUE, policy)
+    if judged is not None:
+        case = assess(case, CATALOGUE, policy, Clock.at(ms(judged))).case
+    return receive(case, last, CATALOGUE, policy)[0]
+
+
+@pytest.mark.parametrize("judged", [None, "5h"])
+def test_all_units_of_a_case_with_too_many_facts_are_counted(judged: str | None) -> None:
+    """Judged before, in another batch, or not: it is excluded with all its units (rules 2 and 10)."""
+    case = overflown(*FIXED, reopened("5h"), judged=judged)
+    signs = Counter(verdict.sign for verdict in case.verdicts)
+    assert signs == dict.fromkeys(CATALOGUE.keys() - {"commitment_kept"}, 1)
+    assert {f"{verdict.verdict} {verdict.reason}" for verdict in case.verdicts} == {"excluded overflow"}
+    assert {verdict.retracted for verdict in case.verdicts} == ({False} if judged is None else {False, True})
+
+
+def test_a_case_with_too_many_facts_can_be_erased() -> None:
+    """What is left of it names its visits, so it has something to forget: it is erased like any other (rule 10)."""
+    case, reception = receive(overflown(*FIXED, reopened("5h")), facts(erased("6h"))[0], CATALOGUE, POLICY)
+    assert (case.closed, reception) == ("erased", "applied")
+    assert {verdict.reason for verdict in case.verdicts} == {"overflow"}
+
+
+def test_a_closed_case_is_at_risk_of_nothing() -> None:
+    """What it was waiting for is awaited no more (rules 10 and 26)."""
+    waiting = [opened(), scheduled("0h", "1h", "2h")]
+    casebook = booked(waiting)
+    casebook.assess(Clock.at(ms("1h")))
+    assert [verdict for verdict in casebook.cases["C1"].verdicts if verdict.due_ms < NEVER_MS]
+    casebook.take("C1", facts(erased("1h"))[0])
+    for case in (casebook.cases["C1"], overflown(*waiting, reopened("1h"), judged="1h")):
+        assert case.verdicts
+        assert {verdict.due_ms for verdict in case.verdicts} == {NEVER_MS}
+
+
+def test_an_erasure_moves_no_clock() -> None:
+    """It may be delivered after what is not taken yet: a restart must not judge that by its time (rule 10)."""
+    casebook = booked(FIXED)
+    casebook.assess(Clock.at(ms("4h")))
+    before_ms = casebook.cases["C1"].judged_ms
+    casebook.take("C1", facts(erased("90d"))[0])
+    assert casebook.cases["C1"].judged_ms == before_ms
+    first = booked([erased("90d")])
+    first.assess(Clock.at(ms("90d")))
+    assert (first.cases["C1"].judged_ms, first.cases["C1"].closed) == (0, "erased")

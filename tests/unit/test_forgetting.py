@@ -16,7 +16,7 @@ from cxstream.engine.boards import Board
 from cxstream.engine.ledger import Row
 from cxstream.kafka.codec import Codec
 from cxstream.kafka.records import read_board, read_case
-from parts.agent import SCHEMAS, Broker, Life, Record, residue_key
+from parts.agent import SCHEMAS, Broker, CrashError, Life, Record, residue_key
 
 POLICY = Policy(crowded_asset_cases=3)
 MEMORY_DAYS = 63
@@ -172,6 +172,35 @@ def test_an_erased_case_is_kept_under_a_hash() -> None:
     gone.come_to(ms("41d"))
     gone.come_to(ms("41d") + POLICY.remembered_ms)
     assert table == {}
+
+
+def test_half_an_erasure_is_done_again() -> None:
+    """If the residue was written and the record not deleted, what it contributes is still counted once (rule 10)."""
+    whole, half = process([*HISTORY, erased("10d")]), process(HISTORY)
+    half.broker.crash_after = 1
+    with pytest.raises(CrashError):
+        half.take(erased("10d"))
+    half.broker.crash_after = None
+    assert set(half.broker.tables["cases"]) == {b"C1", residue_key(b"C1")}
+    half.life = Life(half.broker, wall_ms=lambda: half.now_ms, policy=POLICY)
+    asyncio.run(half.life.recover())
+    half.take(erased("10d"))
+    assert set(half.broker.tables["cases"]) == {residue_key(b"C1")}
+    assert half.rows() == whole.rows()
+    assert half.life.partition.ledger.units == whole.life.partition.ledger.units
+
+
+def test_the_late_write_of_another_worker_does_not_bring_an_erased_case_back() -> None:
+    """What it wrote of the case is not the last word: its record is deleted once more, the residue stays (rule 10)."""
+    gone = process(HISTORY)
+    written = gone.broker.tables["cases"][b"C1"]
+    gone.take(erased("10d"))
+    before = gone.rows()
+    gone.broker.tables["cases"][b"C1"] = written
+    late = [Record(b"C1", written, gone.now_ms), Record(residue_key(b"C1"), None, gone.now_ms)]
+    asyncio.run(gone.life.agent.unite(gone.life.partition, gone.life.cases, late))
+    assert set(gone.broker.tables["cases"]) == {residue_key(b"C1")}
+    assert gone.rows() == before
 
 
 def test_an_erased_case_expires_with_its_window() -> None:

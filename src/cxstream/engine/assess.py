@@ -192,17 +192,24 @@ def receive(
 
     An erasure leaves the residue of the case (rule 10), and so does a fact beyond the number a case may have.
     """
-    if origin is None and (fact.topic, fact.type) == ("ticket", "erased") and case.closed is None:
+    if origin is None and (fact.topic, fact.type) == ("ticket", "erased") and case.closed != "erased":
         judged = assess(case, catalogue, policy, Clock.at(fact.delivered_ms)).case
-        return close(judged, "erased", fact.delivered_ms), "applied"
+        return close(judged, "erased", case, fact.delivered_ms + policy.memory_ms), "applied"
     new, reception = case.advance(fact, origin)
     if len(new.facts) > policy.facts_per_case:
-        return close(new, "overflow", case.judged_ms), reception
+        judged = assess(new, catalogue, policy, Clock(case.judged_ms, 0)).case  # so that all its units are counted
+        return close(judged, "overflow", case), reception
     return new, reception
 
 
-def close(case: Case, closing: Closing, closed_ms: int) -> Case:
-    """Return the residue of a case closed to facts: sealed verdicts stay counted, the others become excluded."""
+def close(case: Case, closing: Closing, published: Case, expires_ms: int = NEVER_MS) -> Case:
+    """Return the residue of a case closed to facts: sealed verdicts stay counted, the others become excluded.
+
+    `published` is the case as the partition's clock judged it last: only what it says was decided is taken back, and
+    its clock reading stays, since the fact that closes a case may have been delivered after what is not taken yet.
+    `expires_ms` is when a residue that counts nothing may go.
+    """
+    decided = {(verdict.sign, verdict.unit) for verdict in published.verdicts if verdict.decided}
     verdicts = [
         verdict
         if verdict.sealed
@@ -212,7 +219,10 @@ def close(case: Case, closing: Closing, closed_ms: int) -> Case:
             reason=closing,
             sealed=True,
             sequence=verdict.sequence + 1,
-            retracted=verdict.retracted or verdict.decided,
+            retracted=verdict.retracted or (verdict.sign, verdict.unit) in decided,
+            due_ms=NEVER_MS,
+            since_ms=None,
+            measured_ms=None,
         )
         for verdict in case.verdicts
     ]
@@ -221,7 +231,8 @@ def close(case: Case, closing: Closing, closed_ms: int) -> Case:
         closed=closing,
         verdicts=verdicts,
         segment=case.segment,
-        judged_ms=max(case.judged_ms, closed_ms),
+        judged_ms=published.judged_ms,
+        settles_ms=NEVER_MS if verdicts else expires_ms,
         sightings=case.sightings,
     )
 

@@ -231,11 +231,17 @@ class CaseAgent:
             await self._publish_boards(partition, known)
             return
         in_hand: dict[bytes, _CaseInHand] = {}
+        buried: list[tuple[bytes, bytes | None]] = []
         for record in records:
             taken = self._case(partition.number, record.key, in_hand)
             if record.value is not None:
                 taken.case = taken.case.unite(read_case(record.value))
+                if taken.key != record.key:
+                    buried.append((record.key, None))  # erased here: what was known of it must not be the last word
         await self._publish(partition, in_hand, self.clock(partition))
+        if buried:
+            self._check_owned(partition)
+            await self.cases.put_many(partition.number, buried)
 
     def _check_owned(self, partition: Partition) -> None:
         """Raise PartitionLostError unless a partition is owned in the tenure it was asked for in.
@@ -386,7 +392,9 @@ class CaseAgent:
                     raise RejectedError(
                         "wrong_partition", "key", "partitioned by murmur2 of the case id, as Java producers do"
                     )
-            taken = in_hand[key] = _CaseInHand(kept_under, None if data is None else read_case(data))
+            taken = in_hand.get(kept_under)
+            if taken is None:
+                taken = in_hand[kept_under] = _CaseInHand(kept_under, None if data is None else read_case(data))
         return taken
 
     def _check_age(self, case: Case, fact: Fact) -> None:
@@ -441,7 +449,7 @@ class CaseAgent:
             *([self.produce(self.topics.assets, None, assets)] if assets else []),
             *([self.produce(self.topics.relays, None, relays)] if relays else []),
         )
-        written = [written for taken in in_hand.values() for written in self._written(taken)]
+        written = [written for taken in in_hand.values() for written in self._written(partition.number, taken)]
         if written:
             self._check_owned(partition)
             await self.cases.put_many(partition.number, [(record.key, record.data) for record in written])
@@ -453,7 +461,7 @@ class CaseAgent:
                 change.new.sign, change.old.verdict if change.old else None, change.new.verdict
             )
 
-    def _written(self, taken: _CaseInHand) -> Iterator[_Written]:
+    def _written(self, number: int, taken: _CaseInHand) -> Iterator[_Written]:
         """Yield the records to write of a case: none of one that is not known, two of one that is erased now.
 
         One too large for the changelog leaves its residue (overflow).
@@ -463,15 +471,16 @@ class CaseAgent:
             return
         if taken.is_over:
             yield _Written(key, None, old, None)
-        elif new.closed == "erased" and (old is None or old.closed is None):
+        elif new.closed == "erased" and (old is None or old.closed != "erased"):
             residue_key = self.residue_key(key)
             residue = anonymous(new, residue_key.decode())
-            yield _Written(residue_key, write(residue), None, residue)
+            left = self.cases.get(number, residue_key)  # of an earlier attempt, whose second record was lost
+            yield _Written(residue_key, write(residue), None if left is None else read_case(left), residue)
             yield _Written(key, None, old, None)  # last: were it the only one to arrive, what was final would be lost
         else:
             data = write(new)
             if len(data) > self.max_record_bytes:
-                new = close(new, "overflow", new.judged_ms)
+                new = close(new, "overflow", new)
                 data = write(new)
             yield _Written(key, data, old, new)
 
