@@ -205,7 +205,7 @@ def test_a_unit_is_never_in_two_outcomes(seed: int) -> None:
             ledger = rebuilt([record], now_ms)
             standing: Counter[str] = Counter()
             for row in ledger.rows():
-                is_count = row.state not in ("retracted", "loophole") and row.detail != TOTAL
+                is_count = row.state not in ("retracted", "loophole", "moment") and row.detail != TOTAL
                 if (row.level, row.window) == ("job", "400d") and is_count:
                     standing[row.sign] += row.units
             now = now_ms // BUCKET_MS

@@ -22,6 +22,7 @@ from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.verdict import Verdict
 from cxstream.engine.boards import Board
+from cxstream.engine.journey import journey
 from cxstream.engine.ledger import BEYOND, MEASURED, TIME_BOUNDS_MS, TOTAL, Level, Windows
 from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
 from cxstream.kafka.records import read_board, read_case, read_relay
@@ -562,6 +563,25 @@ def watched(cases: Iterable[Case], now_ms: int, windows: Windows) -> Figures:
     return figures
 
 
+def journeys(cases: Iterable[Case], now_ms: int, windows: Windows) -> Figures:
+    """Add up which key moments the records say their cases reached."""
+    figures: Figures = Counter()
+    for level in (level for level in windows.levels if level.name in windows.live_levels):
+        for window in set(level.windows) & set(windows.time_windows):
+            for case in cases:
+                of_segment = {"region": case.segment.region, "product": listed(case.segment.product)}
+                segment = "/".join(of_segment[dimension] for dimension in level.dimensions)
+                for moment, at_ms in journey(case):
+                    if 0 <= now_ms // BUCKET_MS - at_ms // BUCKET_MS < windows.lengths_ms[window] // BUCKET_MS:
+                        figures[moment, level.name, segment, window, "moment", ""] += 1
+    return figures
+
+
+def listed(product: str) -> str:
+    """Return the label a product is counted under."""
+    return product if product in LISTED_PRODUCTS or product == "unknown" else "__other__"
+
+
 def _measured(one: Counted, level: Level, segment: str, last: int, windows: Windows) -> Figures:
     figures: Figures = Counter()
     assert one.measured_ms is not None
@@ -624,6 +644,7 @@ class Auditor:
             if complete:
                 self._is_forgotten_in_time(owner, now_ms)
             its = count(counted, now_ms, self._windows) + watched(owner.cases.values(), now_ms, self._windows)
+            its += journeys(owner.cases.values(), now_ms, self._windows)
             rows = Counter({tuple(row[:-1]): row[-1] for row in owner.snapshot.rows if row[-1]})
             if its != rows:
                 self._differ(f"partition {owner.snapshot.partition} of {owner.instance} at {now_ms}", rows, its)
@@ -639,7 +660,7 @@ class Auditor:
     def _judge(self, case_id: str, case: Case, now_ms: int, owner: Owner, *, complete: bool) -> Iterator[Counted]:
         """Yield how the oracle counts the units of one record, and note what it says otherwise."""
         if case_id in self.book.gone or case.crowded_since_ms is not None:
-            segment = case.segment.region, self._listed(case.segment.product)
+            segment = case.segment.region, listed(case.segment.product)
             yield from (counted_of(one, one.verdict, None, segment, one.measured_ms) for one in case.verdicts)
             return
         if complete and {event["case_id"] for event in self.whole.get(case_id, [])} & self.book.gone:
@@ -710,9 +731,6 @@ class Auditor:
                     self.book.find(
                         f"{case_id} {key} is forgotten at {now_ms}, though {name} counts from {anchor_ms} on"
                     )
-
-    def _listed(self, product: str) -> str:
-        return product if product in LISTED_PRODUCTS or product == "unknown" else "__other__"
 
     def _holds_what_was_acknowledged(self, owner: Owner) -> None:
         """Every fact acknowledged is in its record, in the copy that was delivered first."""

@@ -21,6 +21,7 @@ from cxstream.domain.cases import Case, Segment
 from cxstream.domain.instant import HOUR_MS, NEVER_MS
 from cxstream.domain.loopholes import LOOPHOLES
 from cxstream.domain.verdict import Verdict, VerdictName
+from cxstream.engine.journey import MOMENTS
 from cxstream.engine.ledger import OTHER, TIME_BOUNDS_MS, Lasting, Ledger, Level, Row
 from cxstream.exposition.activity import DISPOSITIONS, NO_VERDICT, VERDICTS, Activity
 from cxstream.exposition.collector import Collector, page, standing_windows
@@ -42,6 +43,7 @@ BUSINESS = (
     "cxstream_vital_sign_retracted_units",
     "cxstream_at_risk_units",
     "cxstream_watched_loophole_sightings",
+    "cxstream_journey_cases",
     "cxstream_open_cases",
     "cxstream_oldest_open_case_seconds",
     "cxstream_longest_current_silence_seconds",
@@ -56,6 +58,7 @@ ROWS = (
     Row("first_time_fix", "job", "", "24h", "retracted", "", 1),
     Row("on_time_arrival", "region", "north", "", "at_risk", "", 2),
     Row("pause_not_resumed", "job", "", "24h", "loophole", "", 2),
+    Row("first_value", "job", "", "30d", "moment", "", 3),
     Row("time_to_restore", "job", "", "7d", "measured", str(4 * HOUR_MS), 3),
     Row("time_to_restore", "job", "", "7d", "measured", "+Inf", 1),
     Row("time_to_restore", "job", "", "7d", "measured", "total", 1000 * HOUR_MS),
@@ -385,7 +388,7 @@ def test_what_was_kept_of_a_partition_goes_with_it() -> None:
 
 
 REGIONS = tuple(f"region-{i}" for i in range(4))
-PRODUCTS = tuple(f"product-{i}" for i in range(6))
+PRODUCTS = tuple(f"product-{i}" for i in range(5))
 REASONS = (
     "cancelled",
     "merged",
@@ -443,9 +446,11 @@ def full_ledger() -> Ledger:
 
 
 def test_a_full_partition_stays_within_the_series_budget() -> None:
-    """12 signs, 4 regions, 6 products and unknown, every window, outcome and reason: at most 1,100 business series."""
+    """12 signs, 4 regions, 5 products and unknown, every window, outcome and reason: at most 1,100 business series."""
     ledger = full_ledger()
-    found = scraped(worker(partition(rows=list(ledger.rows()), lasting=list(ledger.lasting()))))
+    shown = [("job", "", "7d"), ("job", "", "30d"), *(("region", region, "30d") for region in ("unknown", *REGIONS))]
+    moments = [Row(moment, *where, "moment", "", 1) for moment in MOMENTS for where in shown]
+    found = scraped(worker(partition(rows=[*ledger.rows(), *moments], lasting=list(ledger.lasting()))))
     business = [key for key in found if key[0] in BUSINESS]
     assert {name for name, _ in business} == set(BUSINESS)
     assert len({dict(labels).get("vital_sign") for _, labels in business} - {None}) == TIER_A + 1

@@ -11,6 +11,7 @@ import msgspec
 from cxstream.domain.cases import Case, Segment
 from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, NEVER_MS
 from cxstream.domain.windows import WindowedCounts
+from cxstream.engine.journey import Step, journey
 from cxstream.engine.longest import Longest
 
 OTHER = "__other__"
@@ -21,6 +22,7 @@ TIME_BOUNDS_MS = (4 * HOUR_MS, 8 * HOUR_MS, DAY_MS, 3 * DAY_MS, 7 * DAY_MS)
 """Upper bounds of the buckets that measured times are counted in, the last one apart (rule 25)."""
 MEASURED = "measured"
 LOOPHOLE = "loophole"
+MOMENT = "moment"
 BEYOND = "+Inf"
 TOTAL = "total"
 
@@ -44,9 +46,9 @@ class Windows(msgspec.Struct, frozen=True):
     risk_horizon_ms: int = RISK_HORIZON_MS
     """A pending unit that will be a miss within this time is at risk now (rule 26); a multiple of 5 minutes."""
     live_levels: tuple[str, ...] = ("job", "region")
-    """The levels of what is live (units at risk, open cases, silences) and of measured times."""
+    """The levels of what is live (units at risk, open cases, silences), of measured times and of the journey."""
     time_windows: tuple[str, ...] = ("7d", "30d")
-    """The windows measured times are shown over, of those of their level."""
+    """The windows measured times and the journey are shown over, of those of their level."""
     label_limit: int = 50
     """Segments shown of a level and window; the others, in order of name, are shown together as OTHER."""
     signs: frozenset[str] | None = None
@@ -57,12 +59,12 @@ class Row(NamedTuple):
     """One figure of a snapshot: how many units of a sign stand how, in a window of a level and segment."""
 
     sign: str
-    """The vital sign, or the name of a loophole."""
+    """The vital sign, or the name of a loophole or a moment of the journey."""
     level: str
     segment: str
     window: str
     state: str
-    """good, bad, pending, excluded, retracted, measured, loophole, or at_risk: that one has no window."""
+    """good, bad, pending, excluded, retracted, measured, loophole, moment, or at_risk: that one has no window."""
     detail: str
     """provisional or final for good and bad, the reason for excluded, the upper bound in milliseconds of a bucket of
     measured times or TOTAL for their sum, else empty."""
@@ -168,6 +170,12 @@ class Ledger:
         seen.subtract(old.sightings if old is not None else ())
         for (loophole, at_ms), count in seen.items():
             self._add_sighting(loophole, at_ms, count)
+        was, now = ([] if case is None else [*journey(case)] for case in (old, new))
+        if old is not None and new is not None and (was, old.segment) == (now, new.segment):
+            return
+        for case, steps, count in ((old, was, -1), (new, now, 1)):
+            if case is not None:
+                self._add_journey(case.segment, steps, count)
 
     def _counted(self, case: Case) -> Iterator[Contribution]:
         signs = self._windows.signs
@@ -188,7 +196,7 @@ class Ledger:
                 shown = set(sorted({key.segment for key in counts} - {OTHER})[: self._windows.label_limit])
                 rest: Counter[_Key] = Counter()
                 for key, units in counts.items():
-                    if key.state == MEASURED and window not in self._windows.time_windows:
+                    if key.state in (MEASURED, MOMENT) and window not in self._windows.time_windows:
                         continue
                     if key.segment in shown:
                         yield Row(key.sign, level.name, key.segment, window, key.state, key.detail, units)
@@ -220,7 +228,7 @@ class Ledger:
             if level.dimensions and contribution.state not in ("good", "bad"):
                 continue
             if contribution.state != MEASURED:
-                segment = self._segment(level.dimensions, contribution)
+                segment = self._segment(level.dimensions, contribution.segment)
                 detail = contribution.detail if not level.dimensions else ""
                 key = _Key(contribution.sign, contribution.state, detail, segment)
                 self._counts[level.name].add(key, contribution.anchor_ms, count)
@@ -233,7 +241,7 @@ class Ledger:
         sign, _unit, state, _detail, anchor_ms, _retracted, due_ms, since_ms, measured_ms, _whose = contribution
         if due_ms == NEVER_MS and since_ms is None and state != MEASURED:
             return
-        segment = self._segment(level.dimensions, contribution)
+        segment = self._segment(level.dimensions, contribution.segment)
         if due_ms < NEVER_MS:
             # In the window that ends now from the horizon before it is due until it is due.
             enters_ms = due_ms - self._windows.risk_horizon_ms
@@ -246,16 +254,24 @@ class Ledger:
             counts.add(_Key(sign, MEASURED, bucket, segment), anchor_ms, count)
             counts.add(_Key(sign, MEASURED, TOTAL, segment), anchor_ms, count * measured_ms)
 
+    def _add_journey(self, segment: Segment, steps: Sequence[Step], count: int) -> None:
+        self.version += bool(steps)
+        for level in self._windows.levels if steps else ():
+            if level.name in self._at_risk:
+                label = self._segment(level.dimensions, segment)
+                for moment, anchor_ms in steps:
+                    self._counts[level.name].add(_Key(moment, MOMENT, "", label), anchor_ms, count)
+
     def _add_sighting(self, loophole: str, at_ms: int, count: int) -> None:
         self.version += 1
         for level in self._windows.levels:
             if not level.dimensions:
                 self._counts[level.name].add(_Key(loophole, LOOPHOLE, "", ""), at_ms, count)
 
-    def _segment(self, dimensions: Sequence[str], contribution: Contribution) -> str:
+    def _segment(self, dimensions: Sequence[str], segment: Segment) -> str:
         labels = []
         for dimension in dimensions:
-            value = getattr(contribution.segment, dimension)
+            value = getattr(segment, dimension)
             allowed = self._windows.label_values.get(dimension)
             if allowed is not None and value not in allowed and value != "unknown":
                 self.capped += 1

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from cxstream.domain.instant import SECOND_MS
-from cxstream.engine.ledger import BEYOND, LOOPHOLE, MEASURED, TIME_BOUNDS_MS, TOTAL, Lasting, Level, Row
+from cxstream.engine.ledger import BEYOND, LOOPHOLE, MEASURED, MOMENT, TIME_BOUNDS_MS, TOTAL, Lasting, Level, Row
 from cxstream.exposition import families
 from cxstream.exposition.families import FAMILIES, MEASURES, Family
 from cxstream.exposition.snapshot import WORKER_STATES, PartitionSnapshot, WorkerSnapshot
@@ -24,6 +24,7 @@ _STANDING = {
     "excluded": families.EXCLUDED_UNITS,
     "retracted": families.RETRACTED_UNITS,
     LOOPHOLE: families.LOOPHOLE_SIGHTINGS,
+    MOMENT: families.JOURNEY_CASES,
     AT_RISK: families.AT_RISK,
 }
 _PATTERNS_KEPT = 50_000
@@ -220,6 +221,8 @@ def _tally(rows: Iterable[Row], windows: Collection[str]) -> _Tally:
             outcomes[state == "bad"] += units
         elif state == AT_RISK:
             standing[state][sign, level, segment] = units
+        elif state == MOMENT:
+            standing[state][sign, level, segment, window] = units
         elif state == MEASURED:
             measured.setdefault((sign, level, segment, window), {})[detail] = units
         elif level == JOB_LEVEL and window in windows and sign not in MEASURES:

@@ -58,6 +58,12 @@ LOOPHOLE_SIGHTINGS = _family(
     "loophole window partition",
     "Uses of a loophole that makes figures look better than customers were treated: a count that rises is gaming.",
 )
+JOURNEY_CASES = _family(
+    "journey_cases",
+    "gauge",
+    "moment level segment window partition",
+    "Cases that reached a key moment of the journey and all before it; moment cases: all the funnel is of.",
+)
 AT_RISK = _family(
     "at_risk_units",
     "gauge",

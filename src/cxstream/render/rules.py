@@ -149,6 +149,18 @@ and on (group) ({WATERMARK_AGE} < {FRESH_SECONDS})""",
         if sign.objective is None:
             yield from _measure(level, where, name)
     yield from _live(level, where)
+    journey = f"{level}:cxstream_journey_cases:sum"
+    of = "group, level, segment, window"
+    yield Rule(
+        journey,
+        _fenced_sum("cxstream_journey_cases", f'level="{level}"', f"{of}, moment"),
+        f"Cases {where} that reached each key moment of the journey.",
+    )
+    yield Rule(
+        f"{level}:cxstream_journey_cases:ratio",
+        f'{journey}\n/ on ({of}) group_left ()\n({journey}{{moment="cases"}} > 0)',
+        f"The same as a share of all cases {where} whose first response is decided.",
+    )
     yield Rule(
         f"{level}:cxstream_at_risk_units:sum",
         _fenced_sum("cxstream_at_risk_units", f'level="{level}"', "group, vital_sign, level, segment"),
