@@ -169,7 +169,8 @@ class Ledger:
         seen = Counter(new.sightings if new is not None else ())
         seen.subtract(old.sightings if old is not None else ())
         for (loophole, at_ms), count in seen.items():
-            self._add_sighting(loophole, at_ms, count)
+            if count:
+                self._add_sighting(loophole, at_ms, count)
         was, now = ([] if case is None else [*journey(case)] for case in (old, new))
         if old is not None and new is not None and (was, old.segment) == (now, new.segment):
             return
