@@ -25,6 +25,8 @@ from .truth import Truth
 TICK_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0
 """To wait for what is on its way to the brokers."""
+TRANSACTION_SECONDS = 15
+"""After which the coordinator aborts a transaction by itself."""
 LATE_RATIO, LATE_MS = 0.03, (2 * SECOND, 20 * SECOND)
 TWICE_RATIO = 0.03
 TRANSACTION_RATIO, POISON_RATIO = 0.25, 0.05
@@ -181,6 +183,7 @@ class _Sender:
         self._plain: AIOKafkaProducer | None = None
         self._transactional: AIOKafkaProducer | None = None
         self._uncommitted: list[Message] = []
+        self._abandoned = 0
 
     async def send(self, messages: Iterable[Message]) -> None:
         """Produce, again and again until acknowledged: facts that arrive twice are counted once."""
@@ -205,9 +208,11 @@ class _Sender:
             await _send(producer, messages)
             await producer.abort_transaction()
         except (KafkaError, OSError, TimeoutError):
-            # The next one has the same transactional id: the coordinator aborts what this one left.
+            # Another transactional id: what this one left, and may still write, must not be committed with what comes
+            # next. The coordinator aborts it when its time is over.
             await self._drop(self._transactional)
             self._transactional = None
+            self._abandoned += 1
 
     async def commit_with(self, messages: Sequence[Message]) -> None:
         """Produce in a transaction, which stays open."""
@@ -242,11 +247,14 @@ class _Sender:
 
     async def _begun(self) -> AIOKafkaProducer:
         if self._transactional is None:
-            self._transactional = await self._started(transactional_id=f"{self._job.group}-feed")
+            name = f"{self._job.group}-feed-{self._abandoned}"
+            self._transactional = await self._started(
+                transactional_id=name, transaction_timeout_ms=TRANSACTION_SECONDS * 1000
+            )
         await self._transactional.begin_transaction()
         return self._transactional
 
-    async def _started(self, **options: str) -> AIOKafkaProducer:
+    async def _started(self, **options: str | int) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
             bootstrap_servers=self._job.bootstrap, acks="all", linger_ms=2, enable_idempotence=True, **options
         )
