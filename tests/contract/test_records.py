@@ -24,7 +24,7 @@ from cxstream.kafka.records import (
     read_relay,
     write,
 )
-from cxstream.vital_signs import CATALOGUE
+from cxstream.vital_signs import TIER_A
 from parts.agent import Broker, Life
 
 READERS: dict[str, Callable[[bytes], Case | Board | Relay]] = {
@@ -162,7 +162,7 @@ def test_a_sign_that_came_later_judges_kept_cases_too(kept: dict[str, Any]) -> N
         await life.agent.judge_due(life.partition)
         case = read_case(broker.tables["cases"][key])
         assert _published(case.verdicts, then) == then["verdicts"]
-        later = set(case_signs(CATALOGUE)) - catalogue_of(then["verdicts"]).keys()
+        later = set(case_signs(TIER_A)) - catalogue_of(then["verdicts"]).keys()
         assert later
         assert later & {one.sign for one in case.verdicts} == (later if case.facts else set())
 

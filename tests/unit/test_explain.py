@@ -338,10 +338,11 @@ def test_an_erased_case_is_explained_by_what_is_left_of_it() -> None:
 
 
 def test_a_case_with_too_many_facts_is_explained() -> None:
-    """A case over its limit says that its facts are gone."""
+    """A case over its limit says that its facts are gone, and all its units are left out for it."""
     small = msgspec.structs.replace(POLICY, facts_per_case=3)
     one = told(STORY, "4h", policy=small)
-    assert (one.explanation.closed, one.explanation.timeline, one.explanation.verdicts) == ("overflow", [], [])
+    assert (one.explanation.closed, one.explanation.timeline) == ("overflow", [])
+    assert {(verdict.verdict, verdict.reason) for verdict in one.explanation.verdicts} == {("excluded", "overflow")}
     assert "more facts than a case may have" in one.text()
 
 
