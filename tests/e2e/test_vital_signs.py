@@ -19,8 +19,11 @@ from aiokafka.partitioner import murmur2
 
 from cxstream.config import load
 from cxstream.demo.upstream import DAY, Delivery, Upstream
-from cxstream.domain.instant import parse_instant
+from cxstream.domain.instant import DAY_MS, parse_instant
+from cxstream.domain.policy import Policy
+from cxstream.domain.windows import BUCKET_MS
 from cxstream.kafka.codec import REASONS
+from cxstream.offline.judge import judge_facts
 from cxstream.render.rules import COVERED, WATERMARK_AGE, recording_rules, rules_file
 from cxstream.vital_signs import CATALOGUE, TIER_A
 from parts.accounts import dispositions, unaccounted
@@ -125,10 +128,35 @@ def test_recorded_figures_are_what_judge_says_of_the_same_events(live: Live) -> 
         assert time.monotonic() < deadline, "\n".join(["recorded, not judged:", *found.differences(wanted)])
         time.sleep(0.5)
     assert {level for level, *_ in wanted.ratios} == {"job", "region", "product"}
-    assert {sign for _, sign, *_ in wanted.ratios} == set(TIER_A)
+    assert {sign for _, sign, *_ in wanted.ratios} == {name for name, sign in TIER_A.items() if sign.objective}
     assert {outcome for *_, outcome, _ in wanted.units} == {"good", "bad"}
     assert wanted.pending
     assert wanted.excluded
+
+
+def test_measured_times_and_open_cases_are_recorded(live: Live) -> None:
+    """How many cases were restored in 30 days, how long that took in all, how many are open: as judged (rule 25)."""
+    facts = facts_of(live.deliveries)
+
+    def expected(at_ms: int) -> tuple[float, ...]:
+        judged = [one.verdict for one in judge_facts(facts, at_ms, TIER_A, Policy())[0]]
+        restored = [one for one in judged if one.sign == "time_to_restore"]
+        first_ms = (at_ms // BUCKET_MS - 30 * DAY_MS // BUCKET_MS + 1) * BUCKET_MS
+        times_ms = [one.measured_ms for one in restored if one.measured_ms is not None and one.anchor_ms >= first_ms]
+        return len(times_ms), sum(times_ms) / 1000, sum(one.since_ms is not None for one in restored)
+
+    def found() -> tuple[float, ...]:
+        of = f'{{group="{live.job.group}"'
+        times = "job:cxstream_time_to_restore_window_seconds"
+        queries = (f'{times}_{part}:sum{of}, window="30d"}}' for part in ("gcount", "gsum"))
+        answers = [live.prometheus.query(query) for query in (*queries, f"job:cxstream_open_cases:sum{of}}}")]
+        return tuple(float(answer[0]["value"][1]) if answer else 0.0 for answer in answers)
+
+    deadline = time.monotonic() + 60
+    while found() != (wanted := expected(wall_ms())):
+        assert time.monotonic() < deadline, (found(), wanted)
+        time.sleep(0.5)
+    assert all(wanted)
 
 
 def test_ratios_are_trusted_while_all_partitions_are_covered_and_fresh(live: Live) -> None:
@@ -221,7 +249,7 @@ def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(kafka: str, tmp_
 
     facts, segments = facts_of(deliveries), segments_of(deliveries)
     wanted = figures_at(wall_ms(), facts, segments, load(None, ALL_TIERS).windows())
-    assert {sign for _, sign, *_ in wanted.units} == set(CATALOGUE)
+    assert {sign for _, sign, *_ in wanted.units} == {name for name, sign in CATALOGUE.items() if sign.objective}
     with WorkerProcess(settings, tmp_path / "second.log") as second:
         scrapes: list[Samples] = []
 
