@@ -19,8 +19,8 @@ from parts.worker import STOP_SECONDS, WorkerProcess
 from .fence import Spoken, fence, scrape
 
 READY_SECONDS = 60.0
-PAUSE_SECONDS = 0.1
-WATCH_SECONDS = 0.3
+PAUSE_SECONDS = 0.25
+WATCH_SECONDS = 0.5
 
 
 class Seen(NamedTuple):

@@ -123,7 +123,7 @@ class Trial:
                     if differences:
                         differences = [*self.recorded_differences(fleet.job, now_ms), *differences]
                     return Compared(differences[:SHOWN_DIFFERENCES], series_of(wanted))
-            time.sleep(0.2)
+            time.sleep(0.4)
 
     def suffer(self, inject: Callable[[Trial, Random], None], dice: Random, workers: int = 0) -> Outcome:
         """Do a fault while traffic flows and compare; then once more with `workers` new workers. Never raises."""
