@@ -148,6 +148,7 @@ class Soak:
                 self.report.add(lane, kind.name, outcome)
                 if outcome.differences:
                     return  # what follows would only differ again
+            trial.feed.pause()
             divided = trial.truth.oracle_differences(wall_ms())
             self.report.add(lane, "(judged independently)", Outcome(divided, 0.0, 0.0))
         shutil.rmtree(folder, ignore_errors=True)
