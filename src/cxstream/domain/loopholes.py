@@ -8,6 +8,7 @@ from typing import NamedTuple
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
+from cxstream.domain.promises import is_imposed
 from cxstream.domain.visits import FAILED_OUTCOMES, Visit
 
 LOOPHOLES = {
@@ -73,7 +74,7 @@ def _of_visit(visit: Visit, evidence: Evidence, policy: Policy) -> Iterator[Sigh
         yield Sighting("continued_failed_visit", visit.changes[0].at_ms)
     starts_ms: int | None = None
     for change in visit.changes:
-        if starts_ms is not None and change.text("by") != "customer" and not change.flag("agreed"):
+        if starts_ms is not None and is_imposed(change):
             beyond_ms = starts_ms - change.at_ms - policy.provider_notice_ms
             if 0 <= beyond_ms < policy.watched_notice_ms:
                 yield Sighting("change_just_beyond_notice", change.at_ms)

@@ -39,12 +39,16 @@ def changes_that_exist(visit: Visit) -> list[Fact]:
     return changes
 
 
+def is_imposed(change: Fact) -> bool:
+    """Whether a change is the provider's, and not agreed with the customer."""
+    return change.text("by") != "customer" and not change.flag("agreed")
+
+
 def is_short_notice(change: Fact, replaced: Promise, policy: Policy) -> bool:
     """Whether a change is the provider's, with less notice than it owes, neither agreed nor inside the old window."""
     new = promised(change)
     inside = new is not None and replaced.start_ms <= new.start_ms and new.end_ms <= replaced.end_ms
-    by_provider = change.text("by") != "customer" and not change.flag("agreed")
-    return by_provider and not inside and replaced.start_ms - change.at_ms < policy.provider_notice_ms
+    return is_imposed(change) and not inside and replaced.start_ms - change.at_ms < policy.provider_notice_ms
 
 
 def broken_by_change(changes: list[Fact], policy: Policy) -> tuple[str, Fact] | None:
