@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import orjson
@@ -16,7 +18,7 @@ from cxstream.domain.policy import Policy
 from cxstream.exposition.families import FAMILIES
 from cxstream.offline import at_risk as risks
 from cxstream.offline import conformance as scenarios
-from cxstream.offline.events_file import read_events
+from cxstream.offline.events_file import WrongLine, read_events
 from cxstream.offline.explain import UnknownCaseError, explain_case
 from cxstream.offline.judge import judge_facts
 from cxstream.offline.what_if import compare
@@ -48,6 +50,20 @@ class _Tiers(click.ParamType):
         if not set(tiers) <= set(TIERS):
             self.fail(f"expected one or more of {', '.join(TIERS)}, separated by commas", param, ctx)
         return tiers
+
+
+_AS_OF = click.option(
+    "--as-of", "as_of_ms", type=_Instant(), required=True, help="Clock reading; later deliveries are not seen."
+)
+
+
+def _end(wrong: Iterable[WrongLine]) -> NoReturn:
+    """Tell the lines that were wrong, and exit with the status that says whether there were any."""
+    status = 0
+    for line in wrong:
+        click.echo(str(line), err=True)
+        status = WRONG_INPUT
+    sys.exit(status)
 
 
 @click.group()
@@ -119,9 +135,7 @@ def demo(seconds: int | None, seed: int, port: int) -> None:
 
 @main.command()
 @_FILES
-@click.option(
-    "--as-of", "as_of_ms", type=_Instant(), required=True, help="Clock reading; later deliveries are not seen."
-)
+@_AS_OF
 @click.option(
     "--tiers", type=_Tiers(), default=",".join(TIERS), show_default=True, help="Tiers of vital signs to judge."
 )
@@ -146,9 +160,7 @@ def judge(files: tuple[Path, ...], as_of_ms: int, tiers: tuple[str, ...]) -> Non
 @main.command()
 @_FILES
 @click.argument("case_id", metavar="CASE")
-@click.option(
-    "--as-of", "as_of_ms", type=_Instant(), required=True, help="Clock reading; later deliveries are not seen."
-)
+@_AS_OF
 @click.option("--tiers", type=_Tiers(), default="A", show_default=True, help="Tiers of vital signs to explain.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def explain(files: tuple[Path, ...], case_id: str, as_of_ms: int, tiers: tuple[str, ...], *, as_json: bool) -> None:
@@ -200,16 +212,12 @@ def at_risk(files: tuple[Path, ...], as_of_ms: int, minutes: int) -> None:
     judged, _not_taken = judge_facts(facts, as_of_ms, CATALOGUE, policy)
     for document in risks.documents(risks.at_risk(judged, as_of_ms, minutes * MINUTE_MS), as_of_ms, CATALOGUE):
         click.echo(orjson.dumps(document))
-    for line in wrong:
-        click.echo(str(line), err=True)
-    sys.exit(WRONG_INPUT if wrong else 0)
+    _end(wrong)
 
 
 @main.command("what-if")
 @_FILES
-@click.option(
-    "--as-of", "as_of_ms", type=_Instant(), required=True, help="Clock reading; later deliveries are not seen."
-)
+@_AS_OF
 @click.option("--policy", "new", type=_FILE, required=True, help="Configuration file whose [policy] is tried.")
 @click.option("--against", "old", type=_FILE, help="Configuration file it is held against; else the defaults.")
 def what_if(files: tuple[Path, ...], as_of_ms: int, new: Path, old: Path | None) -> None:
@@ -224,9 +232,7 @@ def what_if(files: tuple[Path, ...], as_of_ms: int, new: Path, old: Path | None)
     facts, wrong = read_events(files, max(before.clock_skew_ms, after.clock_skew_ms))
     for document in compare(facts, as_of_ms, CATALOGUE, before, after).documents():
         click.echo(orjson.dumps(document))
-    for line in wrong:
-        click.echo(str(line), err=True)
-    sys.exit(WRONG_INPUT if wrong else 0)
+    _end(wrong)
 
 
 @main.command()
