@@ -40,13 +40,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("CXSTREAM_SHARED", REPOSITORY.parent / "shared"))
 
 DEFAULT_WINDOWS = load(None, {}).windows()
+NO_FEED_IS_DEAD = {"CXSTREAM_KAFKA_SOURCE_SILENT_AFTER": "ticket=0s"}
+"""A feed quiet for hours, as a small company's is at night, proves a miss all the same: so `judge` reads it."""
 ALL_OF_TIME = {
+    **NO_FEED_IS_DEAD,
     "CXSTREAM_LEDGER_WINDOWS": "24h,3650d",
     "CXSTREAM_LEDGER_LEVELS": "job=all,region=3650d,product=3650d",
-    "CXSTREAM_KAFKA_SOURCE_SILENT_AFTER": "ticket=0s",
 }
-"""Windows in which what happened long ago counts, and at no edge of which anything lies: figures that stand still. No
-feed is taken for dead, though all end long ago."""
+"""Windows in which what happened long ago counts, and at no edge of which anything lies: figures that stand still."""
 ALL_OF_TIME_WINDOWS = load(None, ALL_OF_TIME).windows()
 ALL_TIERS = {**ALL_OF_TIME, "CXSTREAM_SIGN_TIERS": "A,B,C"}
 LONG_AGO_MS = parse_instant("2024-03-01T00:00:00Z")
@@ -95,7 +96,7 @@ def live(kafka: str, rules: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     before, meanwhile = deliveries[: len(deliveries) * 3 // 4], deliveries[len(deliveries) * 3 // 4 :]
     job.deliver(before)
     with (
-        WorkerProcess(job.settings(folder), folder / "worker.log") as worker,
+        WorkerProcess({**job.settings(folder), **NO_FEED_IS_DEAD}, folder / "worker.log") as worker,
         Prometheus({"cxstream": [worker.address]}, rule_files=[rules]) as prometheus,
     ):
         worker.wait_for(worker.caught_up, "caught up")
