@@ -208,12 +208,13 @@ def _missing(records: list[Any]) -> int:
 
 def recovery_overtaken(trial: Trial, dice: Random) -> None:
     """Workers start shortly after one another on a long changelog: a rebalance overtakes a recovery that has begun."""
-    trial.fleet.stop(*trial.fleet.workers)
     changelog = trial.job.table.changelogs["cases"].name
+    wait_until(lambda: bool(trial.job.read(changelog)), "there is a changelog")
+    trial.fleet.stop(*trial.fleet.workers)
     latest = {record.key: record for record in trial.job.read(changelog)}
     again = [Message(changelog, one.key, one.value, one.headers, one.partition) for one in latest.values()]
     # As if it had not been compacted for long: recovery takes seconds, and ends in the same state.
-    trial.job.produce(again * max(1, LONG_CHANGELOG_RECORDS // len(again)))
+    trial.job.produce(again * (LONG_CHANGELOG_RECORDS // len(again) + 1))
     for _ in range(3):
         trial.fleet.launch()
         flow(dice)

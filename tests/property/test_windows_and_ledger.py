@@ -200,7 +200,7 @@ def test_a_unit_is_never_in_two_outcomes(seed: int) -> None:
     """Of every sign each unit is counted once and in one standing; retracted is counted beside, never instead."""
     for now_ms, records in revisions(seed):
         for record in records.values():
-            units = [(one.sign, one.unit) for one in contributions(record)]
+            units = [(one.sign, one.unit) for one in contributions(record.verdicts, record.segment)]
             assert len(units) == len(set(units))
             ledger = rebuilt([record], now_ms)
             standing: Counter[str] = Counter()

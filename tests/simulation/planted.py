@@ -136,8 +136,8 @@ def a_revision_is_taken_back_from_the_new_bucket() -> AbstractContextManager[obj
     """A revised verdict is taken back at its new anchor, not at the old one."""
 
     def replace(self: Ledger, old: Case | None, new: Case | None) -> None:
-        gone = set(contributions(old)) if old is not None else set[Contribution]()
-        come = set(contributions(new)) if new is not None else set[Contribution]()
+        gone = set(contributions(old.verdicts, old.segment)) if old is not None else set[Contribution]()
+        come = set(contributions(new.verdicts, new.segment)) if new is not None else set[Contribution]()
         anchors = {(one.sign, one.unit): one.anchor_ms for one in come}
         for one in gone - come:
             self._add(one._replace(anchor_ms=anchors.get((one.sign, one.unit), one.anchor_ms)), -1)

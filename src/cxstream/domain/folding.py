@@ -46,6 +46,11 @@ class Folded(NamedTuple):
     counted: int
     """How many of the stack's facts count."""
 
+    @property
+    def settles_ms(self) -> int:
+        """When all is known that may count: past the seal, and up to the last delivery that counts."""
+        return max(self.seal_ms + 1, self.last_counted_ms)
+
 
 def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy) -> Folded:
     """Return what counts for a unit: facts delivered no later than the seal which those before them give (rule 3).

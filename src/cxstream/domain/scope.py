@@ -41,9 +41,11 @@ def before_start(evidence: Evidence, policy: Policy) -> Judgement | None:
 
     A case without an opening counts as such for as long as one lasts that nobody ends; its opening may still come.
     """
+    if not policy.history_since_ms:
+        return None
     opened = evidence.opened
     first = opened or (evidence.facts[0] if evidence.facts else None)
-    if first is None or not policy.history_since_ms:
+    if first is None:
         return None
     known_ms = policy.history_since_ms + (0 if opened else policy.abandonment_ms)
     if first.at_ms >= known_ms:

@@ -135,18 +135,22 @@ class _Standing(NamedTuple):
 
 def _standings(case: Case, units: Units, catalogue: Catalogue, policy: Policy, clock: Clock) -> Iterator[_Standing]:
     """Yield how every unit of a case stands, in order of sign and unit."""
-    published: dict[str, dict[str, Verdict]] = {}
-    final: dict[str, dict[str, Verdict]] = {}
+    published = {name: dict[str, Verdict]() for name in catalogue}
     for verdict in case.verdicts:
-        (final if verdict.sealed else published).setdefault(verdict.sign, {})[verdict.unit] = verdict
+        if verdict.sign in published:
+            published[verdict.sign][verdict.unit] = verdict
     for name, sign in catalogue.items():
-        before, kept = published.get(name, {}), final.get(name, {})
-        standings = [_Standing(verdict, verdict, None) for verdict in kept.values()]
-        for unit_id, folded in units.of(sign.unit, kept.keys()):
+        before = published[name]
+        final = {unit_id for unit_id, verdict in before.items() if verdict.sealed} if before else _NONE
+        standings = [_Standing(before[unit_id], before[unit_id], None) for unit_id in final]
+        for unit_id, folded in units.of(sign.unit, final):
             judgement, verdict = judge_unit(sign, unit_id, folded, case, policy, clock)
             old = before.get(unit_id)
-            standings.append(_Standing(old, _published(old, verdict), judgement, _settles_ms(folded)))
-        yield from sorted(standings, key=_unit_of) if kept else standings
+            standings.append(_Standing(old, _published(old, verdict), judgement, folded.settles_ms))
+        yield from sorted(standings, key=_unit_of) if final else standings
+
+
+_NONE: frozenset[str] = frozenset()
 
 
 def _forget(
@@ -282,8 +286,7 @@ class Units:
             if self._case.case_id not in final and not self._case.is_forgotten:
                 yield self._case.case_id, self._fold(unit, self._case.case_id)
             return
-        everything = self.own_evidence()
-        for unit_id in sorted(everything.units(unit.kind) - final):
+        for unit_id in sorted(self.own_evidence().units(unit.kind) - final):
             folded = self._fold(unit, unit_id)
             if unit_id in folded.evidence.units(unit.kind):
                 yield unit_id, folded
@@ -313,7 +316,7 @@ def judge_unit(
 ) -> tuple[Judgement, Verdict]:
     """Judge one unit by its sign, no later than its seal (rule 4), and name the verdict."""
     # A fact may give a seal that lies before its own delivery, and another delivered in between may be on its way.
-    sealed = _settles_ms(folded) <= clock.settled_ms
+    sealed = folded.settles_ms <= clock.settled_ms
     at_ms = min(clock.now_ms, folded.seal_ms)
     judgement = before_start(folded.evidence, policy) or out_of_scope(
         folded.evidence, sign.unit, needs_opening=sign.needs_opening, kinds=sign.kinds
@@ -324,7 +327,7 @@ def judge_unit(
         except Exception:  # noqa: BLE001 - a judge that fails costs its own verdict, never the partition
             judgement = Judgement("excluded", "error")
     outcome, reason = judgement.outcome, judgement.reason
-    if not sealed and _is_unheard(judgement, clock):
+    if judgement.silent_topics and not sealed and _is_unheard(judgement, clock):
         judgement = Judgement("pending", SOURCE_SILENT, None, judgement.evidence, since_ms=judgement.since_ms)
         outcome, reason = judgement.outcome, judgement.reason
     if outcome == "pending" and sealed:
@@ -346,11 +349,6 @@ def judge_unit(
     )
 
 
-def _settles_ms(folded: Folded) -> int:
-    """Return when all is known that may count for a unit: past its seal, and up to the last delivery that counts."""
-    return max(folded.seal_ms + 1, folded.last_counted_ms)
-
-
 def _is_unheard(judgement: Judgement, clock: Clock) -> bool:
     """Whether a miss is proven by the silence of a topic that was dead by then (rule 6)."""
     by_ms = judgement.anchor_ms or 0
@@ -364,10 +362,17 @@ def _beginning_ms(case: Case, evidence: Evidence) -> int:
 
 
 def _published(old: Verdict | None, new: Verdict) -> Verdict:
-    """Return the verdict to keep: with the next sequence number only if something a reader acts on has changed."""
+    """Return the verdict to keep: with the next sequence number only if something a reader acts on has changed.
+
+    The very same one comes back if nothing has.
+    """
     if old is None:
         return new
-    following = msgspec.structs.replace(new, sequence=old.sequence, retracted=old.retracted)
+    following = new
+    if old.sequence or old.retracted:
+        following = msgspec.structs.replace(new, sequence=old.sequence, retracted=old.retracted)
+    if following == old:
+        return old
     if _published_of(new) == _published_of(old):
         return following
     taken_back = old.decided and not (new.decided and (new.verdict == "miss") == (old.verdict == "miss"))

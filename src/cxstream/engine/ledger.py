@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
 
 from cxstream.domain.cases import Case, Segment
 from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, NEVER_MS
+from cxstream.domain.verdict import Verdict
 from cxstream.domain.windows import WindowedCounts
 from cxstream.engine.journey import Step, journey
 from cxstream.engine.longest import Longest
@@ -97,9 +99,9 @@ class Contribution(NamedTuple):
     segment: Segment
 
 
-def contributions(case: Case) -> Iterator[Contribution]:
-    """Yield what a record contributes, one per published verdict."""
-    for verdict in case.verdicts:
+def contributions(verdicts: Iterable[Verdict], segment: Segment) -> Iterator[Contribution]:
+    """Yield what published verdicts of a case contribute, one each."""
+    for verdict in verdicts:
         match verdict.verdict:
             case "provisional_hit" | "final_hit" if verdict.measured_ms is not None:
                 state, detail = MEASURED, ""
@@ -121,7 +123,7 @@ def contributions(case: Case) -> Iterator[Contribution]:
             verdict.due_ms,
             verdict.since_ms,
             verdict.measured_ms,
-            case.segment,
+            segment,
         )
 
 
@@ -160,27 +162,44 @@ class Ledger:
 
     def replace(self, old: Case | None, new: Case | None) -> None:
         """Take back what the old record of a case contributed and add what the new one does; None: no record."""
-        gone = set(self._counted(old)) if old is not None else set()
-        come = set(self._counted(new)) if new is not None else set()
+        if old is not None and new is not None and old.segment == new.segment:
+            # Most verdicts of a revised record are the very objects of the one before: those cancel out.
+            kept = {id(verdict) for verdict in old.verdicts} & {id(verdict) for verdict in new.verdicts}
+        else:
+            kept = set()
+        gone, come = self._counted(old, kept), self._counted(new, kept)
         for contribution in gone - come:
             self._add(contribution, -1)
         for contribution in come - gone:
             self._add(contribution, 1)
+        if (old.sightings if old is not None else []) != (new.sightings if new is not None else []):
+            self._replace_sightings(old, new)
+        if gone or come:
+            self._replace_journey(old, new)
+
+    def _counted(self, case: Case | None, kept: AbstractSet[int]) -> set[Contribution]:
+        if case is None:
+            return set()
+        signs = self._windows.signs
+        counted = (
+            verdict for verdict in case.verdicts if id(verdict) not in kept and (signs is None or verdict.sign in signs)
+        )
+        return set(contributions(counted, case.segment))
+
+    def _replace_sightings(self, old: Case | None, new: Case | None) -> None:
         seen = Counter(new.sightings if new is not None else ())
         seen.subtract(old.sightings if old is not None else ())
         for (loophole, at_ms), count in seen.items():
             if count:
                 self._add_sighting(loophole, at_ms, count)
+
+    def _replace_journey(self, old: Case | None, new: Case | None) -> None:
         was, now = ([] if case is None else [*journey(case)] for case in (old, new))
         if old is not None and new is not None and (was, old.segment) == (now, new.segment):
             return
         for case, steps, count in ((old, was, -1), (new, now, 1)):
             if case is not None:
                 self._add_journey(case.segment, steps, count)
-
-    def _counted(self, case: Case) -> Iterator[Contribution]:
-        signs = self._windows.signs
-        return (one for one in contributions(case) if signs is None or one.sign in signs)
 
     def advance(self, now_ms: int) -> None:
         """Let windows end at `now_ms`: what they no longer cover expires."""
@@ -223,25 +242,24 @@ class Ledger:
     def _add(self, contribution: Contribution, count: int) -> None:
         self.version += 1
         self.units += count
+        sign, _unit, state, detail, anchor_ms, retracted, due_ms, since_ms, _measured_ms, segment = contribution
+        is_live = due_ms != NEVER_MS or since_ms is not None or state == MEASURED
         for level in self._windows.levels:
-            if level.name in self._at_risk:
+            if is_live and level.name in self._at_risk:
                 self._add_live(contribution, level, count)
-            if level.dimensions and contribution.state not in ("good", "bad"):
+            if level.dimensions:
+                if state in ("good", "bad"):
+                    key = _Key(sign, state, "", self._segment(level.dimensions, segment))
+                    self._counts[level.name].add(key, anchor_ms, count)
                 continue
-            if contribution.state != MEASURED:
-                segment = self._segment(level.dimensions, contribution.segment)
-                detail = contribution.detail if not level.dimensions else ""
-                key = _Key(contribution.sign, contribution.state, detail, segment)
-                self._counts[level.name].add(key, contribution.anchor_ms, count)
-            if contribution.retracted and not level.dimensions:
-                retracted = _Key(contribution.sign, "retracted", "", "")
-                self._counts[level.name].add(retracted, contribution.anchor_ms, count)
+            if state != MEASURED:
+                self._counts[level.name].add(_Key(sign, state, detail, ""), anchor_ms, count)
+            if retracted:
+                self._counts[level.name].add(_Key(sign, "retracted", "", ""), anchor_ms, count)
 
     def _add_live(self, contribution: Contribution, level: Level, count: int) -> None:
         """Count what lasts, what is at risk, and what was measured."""
         sign, _unit, state, _detail, anchor_ms, _retracted, due_ms, since_ms, measured_ms, _whose = contribution
-        if due_ms == NEVER_MS and since_ms is None and state != MEASURED:
-            return
         segment = self._segment(level.dimensions, contribution.segment)
         if due_ms < NEVER_MS:
             # In the window that ends now from the horizon before it is due until it is due.
@@ -270,6 +288,8 @@ class Ledger:
                 self._counts[level.name].add(_Key(loophole, LOOPHOLE, "", ""), at_ms, count)
 
     def _segment(self, dimensions: Sequence[str], segment: Segment) -> str:
+        if not dimensions:
+            return ""
         labels = []
         for dimension in dimensions:
             value = getattr(segment, dimension)
