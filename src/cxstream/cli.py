@@ -12,9 +12,10 @@ from typing import NoReturn
 import click
 import orjson
 
-from cxstream.config import ConfigError, Settings, describe, load, reference
-from cxstream.domain.instant import MINUTE_MS, parse_instant
+from cxstream.config import ConfigError, Settings, describe, load, policy_stated, reference
+from cxstream.domain.instant import MINUTE_MS, format_instant, parse_instant
 from cxstream.domain.policy import Policy
+from cxstream.engine.policies import fingerprint_of
 from cxstream.exposition.families import FAMILIES
 from cxstream.offline import at_risk as risks
 from cxstream.offline import conformance as scenarios
@@ -105,6 +106,35 @@ def worker(config_path: Path | None) -> None:
 def config(config_path: Path | None) -> None:
     """Print the configuration in force, secrets masked, with where each value came from."""
     click.echo(describe(_settings(config_path)))
+
+
+@main.command()
+@_CONFIG
+def policies(config_path: Path | None) -> None:
+    """List the policies the group has judged by, by when each was first used, with what it changed.
+
+    Prints one JSON object a line; the first policy is held against the defaults.
+    """
+    from aiokafka.errors import KafkaError  # noqa: PLC0415 - as above
+
+    from cxstream import worker as composition  # noqa: PLC0415
+
+    settings = _settings(config_path)
+    try:
+        found = composition.recorded_policies(settings)
+    except KafkaError as error:
+        message = f"the brokers of {settings.kafka.bootstrap} could not be asked for the policies: {error}"
+        raise click.ClickException(message) from error
+    configured = fingerprint_of(policy_stated(settings))
+    for record, changed in found:
+        told = {
+            "fingerprint": record.fingerprint,
+            "first_used": format_instant(record.since_ms),
+            "version": record.version,
+            "configured": record.fingerprint == configured,
+            "changed": {name: {"before": before, "after": after} for name, (before, after) in changed.items()},
+        }
+        click.echo(orjson.dumps(told))
 
 
 @main.command()
@@ -218,7 +248,7 @@ def at_risk(files: tuple[Path, ...], as_of_ms: int, minutes: int) -> None:
 @main.command("what-if")
 @_FILES
 @_AS_OF
-@click.option("--policy", "new", type=_FILE, required=True, help="Configuration file whose [policy] is tried.")
+@click.option("--policy", "new", type=_FILE, required=True, help="Configuration file whose policy is tried.")
 @click.option("--against", "old", type=_FILE, help="Configuration file it is held against; else the defaults.")
 def what_if(files: tuple[Path, ...], as_of_ms: int, new: Path, old: Path | None) -> None:
     """Judge NDJSON event files under another policy, side by side: constants, signs, and the units that change.

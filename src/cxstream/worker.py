@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, NamedTuple, NoReturn
 
-import msgspec
 import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from faust.types import TP
 
-from cxstream.config import Settings
+from cxstream.config import Settings, policy_stated
 from cxstream.domain.instant import SECOND_MS
-from cxstream.engine.assess import Clock, case_signs
+from cxstream.engine.assess import Clock
+from cxstream.engine.policies import PolicyRecord, Succession, fingerprint_of, succession
 from cxstream.engine.watermark import GroupWatermark, Marks, Said
 from cxstream.exposition.activity import Activity
 from cxstream.exposition.collector import Collector, page
@@ -43,7 +43,7 @@ from cxstream.kafka.topics import (
     topic_table,
     watermarks_topic,
 )
-from cxstream.kafka.watermarks import WatermarkTopic
+from cxstream.kafka.watermarks import WatermarkTopic, read_policies
 from cxstream.web.probes import LoopTick
 from cxstream.web.server import Server
 
@@ -91,7 +91,13 @@ class Worker:
         self._engine = engine
         self._wall_ms = wall_ms
         self._policy = settings.policy()
-        self._policy_fingerprint = hashlib.sha256(msgspec.json.encode(self._policy, order="sorted")).hexdigest()[:12]
+        self._policy_stated = policy_stated(settings)
+        self._policy_fingerprint = fingerprint_of(self._policy_stated)
+        self._policy_recorded = False
+        self._objectives = [
+            *(Objective(sign, "job", "", ratio) for sign, ratio in settings.objective_ratios().items()),
+            *(Objective(*stated) for stated in settings.objectives_of_segments()),
+        ]
         self._roles = topic_roles(settings)
         self._partitions: dict[int, Partition] = {}
         self._recovering: frozenset[int] = frozenset()
@@ -193,7 +199,7 @@ class Worker:
                     self._roles.sources.values(),
                     self._group.of(number),
                 )
-                await partition.rebuild(self._cases.items_of(number), case_signs(self._agent.catalogue))
+                await partition.rebuild(self._cases.items_of(number), self._agent.judged_under)
             partition.generation = self._engine.generation
             self._partitions[number] = partition
             await self._unite_stale(partition)
@@ -269,6 +275,12 @@ class Worker:
             for partition, word in said.items():
                 partition.announced(word)
 
+    async def _record_policy(self) -> None:
+        """Record by which policy is judged. Own words have been heard: so is all that was recorded before."""
+        record = PolicyRecord(self._policy_fingerprint, self._wall_ms(), self.version, self._policy_stated)
+        await self._watermarks.record(record)
+        self._policy_recorded = True
+
     async def _attend(self, partition: Partition, ends: Mapping[str, int], asked_ms: int, lows: Marks) -> Said | None:
         """Move the clock of a partition, judge what is due by it, note whether it has caught up; None if it is lost."""
         async with partition.lock:  # between batches, or a batch in hand would count as taken
@@ -289,9 +301,12 @@ class Worker:
             with _writing():
                 await self._agent.judge_due(partition)
                 await self._agent.sweep(partition, self._group.settled_ms)
+            is_heard = partition.is_heard(self._group.of(partition.number))
+            if is_heard and not self._policy_recorded:
+                await self._record_policy()
         except PartitionLostError:
             return None
-        partition.caught_up |= is_past and partition.is_heard(self._group.of(partition.number))
+        partition.caught_up |= is_past and is_heard
         return said
 
     def _acked(self, number: int) -> dict[str, int]:
@@ -344,7 +359,7 @@ class Worker:
             version=self.version,
             policy=self._policy_fingerprint,
             history_since_ms=self._policy.history_since_ms,
-            objectives=[Objective(sign, "job", "", ratio) for sign, ratio in self.settings.objective_ratios().items()],
+            objectives=self._objectives,
             withhold_business=self._fenced,
             rebalances=self._rebalances,
             label_values_capped=self._capped + sum(partition.ledger.capped for partition in self._partitions.values()),
@@ -520,6 +535,13 @@ def topics_of(settings: Settings) -> TopicTable:
         partitions=kafka.partitions,
         replication_factor=kafka.replication_factor,
     )
+
+
+def recorded_policies(settings: Settings) -> list[Succession]:
+    """Return the policies the group has judged by, the first one held against the defaults. Raises KafkaError."""
+    kafka = settings.kafka
+    reading = read_policies(watermarks_topic(kafka.group), kafka.bootstrap, connection_of(settings).client)
+    return list(succession(asyncio.run(reading), policy_stated(Settings())))
 
 
 def main(settings: Settings) -> NoReturn:

@@ -40,6 +40,9 @@ POLICY: dict[str, Any] = {
     "placeholder_assets": ("", "?", "N/A"),
 }
 
+#: What an opening states of the segment of its case.
+DIMENSIONS = ("priority", "region", "product", "tier", "provider")
+
 #: Rule 5: the order of types among facts of equal `at`; all others come last.
 TYPE_ORDER = (
     "opened",
@@ -503,7 +506,7 @@ def own_view(case_id: str, counted: list[Fact], policy: dict[str, Any]) -> View:
     own = effective(counted)
     return View(
         case_id=case_id,
-        policy=policy,
+        policy=policy_of(own, policy),
         own=own,
         pooled=tuple(f for f in own if f.topic in ("dispatch", "parts")),
         siblings={},
@@ -617,7 +620,25 @@ def case_view(
     }
     taken_over = effective(f for f in counted if f.role == "absorbed")
     pooled = tuple(sorted((f for f in (*own, *taken_over) if f.topic in ("dispatch", "parts")), key=tie_key))
-    return View(case_id, policy, own, pooled, siblings, frozenset(absorbed), tuple(counted), merges)
+    rules = policy_of(own, policy)
+    return View(case_id, rules, own, pooled, siblings, frozenset(absorbed), tuple(counted), merges)
+
+
+def policy_of(own: tuple[Fact, ...], policy: dict[str, Any]) -> dict[str, Any]:
+    """Section 3: the policy of the segment the opening states, as known so far; of several entries the last counts.
+
+    `policy["segments"]` are pairs of a segment and its constants; those by priority replace single priorities.
+    """
+    opened = opened_of(own)
+    segment = {name: (opened and opened.get(name)) or "unknown" for name in DIMENSIONS}
+    if opened is not None:
+        segment["priority"] = priority_of(opened)
+    rules = dict(policy)
+    for where, constants in policy.get("segments", ()):
+        if all(segment[name] == value for name, value in where.items()):
+            for name, value in constants.items():
+                rules[name] = {**rules[name], **value} if isinstance(value, dict) else value
+    return rules
 
 
 # ---------------------------------------------------------------------------- rules 7 and 8: a case

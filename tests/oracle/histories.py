@@ -47,6 +47,7 @@ ZONES = (
     "Australia/Lord_Howe",
     "Pacific/Kiritimati",
 )
+REGIONS = ("north", "south")
 RESPONSE_TARGETS = {"P1": HOUR, "P2": 4 * HOUR, "P3": 8 * HOUR}
 OUTCOMES = (
     ["fixed"] * 9
@@ -775,6 +776,54 @@ def deliver_all(history: History) -> list[Event]:
 
 
 # ---------------------------------------------------------------------------- clocks
+
+
+def in_segments(events: Iterable[Event], dice: random.Random) -> list[Event]:
+    """The same history with regions: stated by most openings, and corrected at times, as priorities are."""
+    regions: dict[tuple[str, str], str | None] = {}
+    told: list[Event] = []
+    for number, event in enumerate(events):
+        if event["type"] != "opened":
+            told.append(event)
+            continue
+        key = event["case_id"], event["event_id"]
+        region = regions.setdefault(key, dice.choice((*REGIONS, *REGIONS, None)))
+        told.append(event if region is None else {**event, "region": region})
+        if dice.random() < 0.5:
+            at = to_ms(event["at"]) + dice.choice((HOUR, 5 * HOUR, DAY, 3 * DAY, 3 * DAY + 4 * HOUR, 20 * DAY))
+            change = dice.choice(({"region": dice.choice(REGIONS)}, {"priority": dice.choice(("P1", "P2", "P3"))}))
+            correction = {"topic": "ticket", "type": "corrected", "case_id": key[0], "at": rfc3339(at)}
+            told.append({**correction, "event_id": f"moved-{number}", "target": key[1], "set": change})
+    return told
+
+
+def segment_policies(dice: random.Random) -> list[tuple[dict[str, str], dict[str, Any]]]:
+    """Some segments, each with a few constants of its own."""
+    return [(_segment(dice), _constants(dice)) for _ in range(dice.choice((1, 2, 4)))]
+
+
+def _segment(dice: random.Random) -> dict[str, str]:
+    region, priority = dice.choice((*REGIONS, "unknown")), dice.choice(("P1", "P2", "P3"))
+    return dice.choice(
+        ({"region": region}, {"region": region}, {"priority": priority}, {"region": region, "priority": priority})
+    )
+
+
+def _constants(dice: random.Random) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "repeat_window_ms": dice.choice((HOUR, DAY, 12 * DAY, 40 * DAY)),
+        "late_horizon_ms": dice.choice((0, HOUR, DAY, 5 * DAY)),
+        "late_grace_ms": dice.choice((0, 30 * MINUTE, 4 * HOUR)),
+        "early_tolerance_ms": dice.choice((0, 15 * MINUTE, 4 * HOUR)),
+        "provider_notice_ms": dice.choice((0, HOUR, 3 * DAY)),
+        "on_site_limit_ms": dice.choice((HOUR, DAY)),
+        "first_response_ms": {dice.choice(("P1", "P2", "P3")): dice.choice((10 * MINUTE, DAY))},
+        "explanation_ms": dice.choice((HOUR, 3 * DAY)),
+        "silence_limit_ms": {dice.choice(("P1", "P2", "P3")): dice.choice((HOUR, 2 * DAY))},
+        "longest_pause_ms": dice.choice((0, DAY, 20 * DAY)),
+        "abandonment_ms": dice.choice((HOUR, 2 * DAY, 200 * DAY)),
+    }
+    return {name: options[name] for name in dice.sample(sorted(options), dice.choice((1, 2, 4)))}
 
 
 def interesting_clocks(events: Iterable[Event]) -> list[int]:

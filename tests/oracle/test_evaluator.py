@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from oracle.evaluator import Verdict, evaluate, local_midnight, parse_time
-from oracle.histories import interesting_clocks, random_history, rfc3339
+from oracle.histories import in_segments, interesting_clocks, random_history, rfc3339, segment_policies
 
 SHARED = Path(os.environ.get("CXSTREAM_SHARED", Path(__file__).parents[2].parent / "shared"))
 SAMPLE = SHARED / "scenarios" / "sample.json"
@@ -1021,17 +1021,52 @@ def test_time_to_restore() -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_sealed_is_final_whatever_the_order(seed: int) -> None:
-    """Rules 2 and 4: shuffled, and with the clock moved on, what was sealed stays as it was."""
+    """Rules 2 and 4: shuffled, and with the clock moved on, what was sealed stays as it was; per segment, too."""
     rng = random.Random(seed)
     events = random_history(rng, 20)
+    policy = None
+    if seed % 3 == 0:
+        events, policy = in_segments(events, rng), {"segments": segment_policies(rng)}
     clocks = interesting_clocks(events)
     sealed: dict[tuple[str, str, str], Verdict] = {}
     for clock in [*sorted(rng.sample(clocks, 3)), clocks[-1]]:
         rng.shuffle(events)
-        verdicts = evaluate(events, clock).by_case
+        verdicts = evaluate(events, clock, policy).by_case
         assert {k: verdicts[k] for k in sealed} == sealed
         sealed = {k: v for k, v in verdicts.items() if v.sealed}
     assert len(sealed) == len(verdicts)
+
+
+# ---------------------------------------------------------------------------- section 3: constants per segment
+
+
+NORTH = {"region": "north"}
+
+
+def test_the_last_entry_that_fits_the_segment_counts() -> None:
+    """Section 3: of entries for segments of a case the last one that names a constant holds for it."""
+    segments = [(NORTH, {"explanation_ms": 1}), ({**NORTH, "tier": "gold"}, {"explanation_ms": 2})]
+
+    def seal(**fields: str) -> int:
+        return evaluate([opened(**fields)], ms("1m"), {"segments": segments}).verdicts["explained", "C1"].seals_at
+
+    horizon = 72 * UNITS["h"]
+    assert seal(region="north") == ms("0h") + 1 + horizon
+    assert seal(region="north", tier="gold") == ms("0h") + 2 + horizon
+    assert seal(tier="gold") == seal() == ms("24h") + horizon
+
+
+def test_a_correction_moves_a_case_to_another_segment_if_it_comes_by_the_seal() -> None:
+    """Rule 3: which facts count is asked with the limits of the segment that is known by then."""
+    policy = {"segments": [(NORTH, {"late_horizon_ms": UNITS["h"], "explanation_ms": UNITS["h"]})]}
+
+    def seal(seen: str) -> int:
+        moved = fact("ticket.corrected", "30m", seen=seen, target="o", set={"region": "south"})
+        known = [fact("ticket.opened#o", "0h", region="north"), moved]
+        return evaluate(known, ms("1d"), policy).verdicts["explained", "C1"].seals_at
+
+    assert seal("2h") == ms("24h") + 72 * UNITS["h"]
+    assert seal("2h1s") == ms("2h")
 
 
 def test_generator_is_a_function_of_the_seed() -> None:

@@ -13,7 +13,7 @@ from faust.types import TP
 from cxstream.config import load
 from cxstream.domain.policy import Policy
 from cxstream.domain.vocabulary import TOPICS
-from cxstream.engine.assess import Catalogue, Clock, case_signs
+from cxstream.engine.assess import Catalogue, Clock
 from cxstream.exposition.activity import Activity
 from cxstream.kafka.case_agent import CaseAgent, TopicRoles
 from cxstream.kafka.changelog_table import OffsetRange, Outgoing
@@ -212,7 +212,7 @@ class Life:
 
     async def recover(self) -> None:
         """Add up what the tables hold."""
-        await self.partition.rebuild(self.cases.items_of(NUMBER), case_signs(self.agent.catalogue))
+        await self.partition.rebuild(self.cases.items_of(NUMBER), self.agent.judged_under)
 
     async def process(self, topic: str, records: Sequence[Record]) -> None:
         """Process one batch of a topic; what the agent raises is raised, and then nothing is acknowledged."""

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxstream.config import CONFIG_VARIABLE, ConfigError, Settings, describe, load
+from cxstream.config import CONFIG_VARIABLE, ConfigError, Settings, describe, load, policy_stated
 from cxstream.config.inventory import GROUPS, SETTINGS
 from cxstream.config.showing import as_written, to_toml
+from cxstream.engine.policies import fingerprint_of
 from cxstream.worker import engine_settings, logging_config, residue_key, topic_roles, topics_of
 from parts.messages import tried
 
@@ -32,6 +33,14 @@ _odd = st.sampled_from(
         *('"24h"', '"30d"', '"0s"', '"99999999d"', '"all"', '"SASL_SSL"', '"none"', '"http://x"', '"a:1"', '"[::1]:2"'),
         *("1979-05-27T07:32:00Z", "1979-05-27", "07:32:00", "[]", "[[]]", "[1,'a']", '["a","a"]', "{}", "{a=1}"),
         *("{a={b={c=1}}}", '{P1="1h"}', '{job=["all"]}', '{P1="1h",P2="2h",P3="3h"}', "{first_time_fix=0.5}"),
+        *(
+            '[{where={region="x"},late_grace="1m"}]',
+            '[{where={priority="P1"},silence_limit="1m"}]',
+            "[{where={}}]",
+            "[{}]",
+        ),
+        *('[{where={region="x"},first_time_fix=0.5}]', '[{where={tier="x",region="y"},explained=0.5}]', "[{where=1}]"),
+        *('[{where={region="x"},clock_skew="1m"}]', '[{where={region="x"},first_response={P1="1h"}},{}]', "[[{}]]"),
     ]
 )
 _numbers = st.one_of(
@@ -56,6 +65,9 @@ _variables = st.dictionaries(
         _values.filter(lambda text: "\0" not in text),
         st.sampled_from([str(value) for value in DEFAULTS.values()]),
         st.sampled_from(["1=ticket/v1", "P1=1h,P2=2h,P3=3h", "job=all", "a=1,a=2", "=", ",,", "1h, 24h", "\u0663"]),
+        st.sampled_from(
+            ['[{"where": {"region": "x"}, "late_grace": "1m"}]', '[{"where": {"region": 1}}]', "[{}]", "[NaN]"]
+        ),
     ),
     max_size=3,
 )
@@ -89,6 +101,9 @@ def _is_usable(settings: Settings) -> None:
     assert settings.policy().memory_ms > 0
     assert settings.windows().levels
     settings.objective_ratios()
+    settings.objectives_of_segments()
+    assert settings.policy().of(None).overrides == ()
+    assert fingerprint_of(policy_stated(settings))
     logging_config(settings)
     residue_key(settings)(b"key")
     topic_roles(settings)

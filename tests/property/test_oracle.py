@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -30,13 +30,13 @@ from cases import (
 )
 from cxstream.domain.facts import RejectedError
 from cxstream.domain.instant import DAY_MS
-from cxstream.domain.policy import Policy
+from cxstream.domain.policy import Override, Policy
 from cxstream.engine.assess import Clock, assess
 from cxstream.engine.casebook import Casebook
 from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import TIER_A
 from oracle.evaluator import SIGNS, evaluate
-from oracle.histories import interesting_clocks, random_history
+from oracle.histories import in_segments, interesting_clocks, random_history, segment_policies
 
 POLICY = Policy()
 BLOCKS = [range(first, first + 25) for first in range(0, 250, 25)]
@@ -73,9 +73,9 @@ def redelivered(one: Delivered, delay_ms: int) -> Delivered:
     return Delivered(one.case_id, msgspec.structs.replace(one.fact, delivered_ms=one.fact.delivered_ms + delay_ms))
 
 
-def booked(facts: Iterable[Delivered], now_ms: int) -> Casebook:
+def booked(facts: Iterable[Delivered], now_ms: int, policy: Policy = POLICY) -> Casebook:
     """Return a casebook that has taken in, in the order given, what was delivered by the clock reading."""
-    casebook = Casebook(TIER_A, POLICY)
+    casebook = Casebook(TIER_A, policy)
     for case_id, fact in facts:
         if fact.delivered_ms <= now_ms:
             casebook.take(case_id, fact)
@@ -94,9 +94,9 @@ def said_by_engine(casebook: Casebook, now_ms: int) -> dict[Key, Said]:
     }
 
 
-def said_by_oracle(events: History, now_ms: int) -> dict[Key, Said]:
+def said_by_oracle(events: History, now_ms: int, policy: dict[str, Any] | None = None) -> dict[Key, Said]:
     """Return what the oracle says of every unit at the clock reading, for the signs that are built."""
-    result = evaluate(events, now_ms)
+    result = evaluate(events, now_ms, policy)
     times = {name: round(1000 * sum(outages)) for name, outages in result.time_to_restore.items()}
     return {
         key: Said(
@@ -175,6 +175,37 @@ def test_they_agree_on_merged_cases(seeds: range) -> None:
     for seed in seeds:
         events, dice = history_of(seed, entangled=True)
         assert_agreement(events, some_clocks(events, dice, 2), f"entangled, seed {seed}")
+
+
+def policy_of(segments: list[tuple[dict[str, str], dict[str, Any]]]) -> Policy:
+    """Return the engine's policy with these segments: what the oracle has by priority is a table of its own here."""
+    names = {"silence_limit_ms": "silence_limit_by_priority_ms"}
+    overrides = [
+        Override(where, {names.get(name, name): value for name, value in constants.items()})
+        for where, constants in segments
+    ]
+    return msgspec.structs.replace(POLICY, overrides=tuple(overrides))
+
+
+@pytest.mark.parametrize("entangled", [False, True], ids=["plain", "entangled"])
+def test_they_agree_on_segments(*, entangled: bool) -> None:
+    """With constants per segment, and openings whose segment is corrected, both judge alike in any order (rule 3)."""
+    moved: Counter[str] = Counter()
+    for seed in range(60):
+        events, dice = history_of(seed, entangled=entangled)
+        segments = segment_policies(dice)
+        events, policy = in_segments(events, dice), policy_of(segments)
+        facts = admitted(events)
+        for now_ms in some_clocks(events, dice, 2):
+            expected = said_by_oracle(events, now_ms, {"segments": segments})
+            found = differences(said_by_engine(booked(facts, now_ms, policy), now_ms), expected)
+            assert not found, (seed, now_ms, segments, found)
+            mixed = dice.sample(facts, len(facts))
+            found = differences(said_by_engine(booked(mixed, now_ms, policy), now_ms), expected)
+            assert not found, (seed, now_ms, segments, "in another order", found)
+            usual = said_by_engine(booked(facts, now_ms), now_ms)
+            moved.update(key[0] for key, said in expected.items() if said != usual.get(key))
+    assert set(TIER_A) <= moved.keys(), "no segment made a difference"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

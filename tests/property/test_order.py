@@ -10,7 +10,7 @@ import pytest
 
 from cxstream.domain.cases import Case
 from cxstream.domain.facts import Fact, RejectedError
-from cxstream.domain.policy import Policy
+from cxstream.domain.policy import Override, Policy
 from cxstream.domain.verdict import Verdict
 from cxstream.engine.assess import Clock
 from cxstream.engine.boards import Board
@@ -25,7 +25,7 @@ from cxstream.kafka.records import (
 )
 from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import TIER_A
-from oracle.histories import interesting_clocks, random_history
+from oracle.histories import Event, in_segments, interesting_clocks, random_history, segment_policies
 
 POLICY = Policy()
 CROWDED = msgspec.structs.replace(POLICY, crowded_asset_cases=3)
@@ -34,8 +34,13 @@ SEEDS = range(40)
 
 def history(seed: int, *, erasures: bool = False) -> list[Delivered]:
     """Return the facts of a random history, conflicting copies included, in order of delivery."""
+    return admitted(random_history(random.Random(seed), 25, erasures=erasures))
+
+
+def admitted(events: list[Event]) -> list[Delivered]:
+    """Return the facts that events make; what is rejected makes none."""
     facts = []
-    for event in random_history(random.Random(seed), 25, erasures=erasures):
+    for event in events:
         try:
             facts.append(read_event(event, POLICY.clock_skew_ms))
         except RejectedError:
@@ -166,6 +171,24 @@ def test_processing_order_never_matters(seed: int, policy: Policy) -> None:
     facts = conflicting(seed) if policy is POLICY and seed % 2 else history(seed)
     dice = random.Random(seed)
     for now_ms in dice.sample(interesting_clocks(random_history(random.Random(seed), 25)), 3):
+        known = [one for one in facts if one.fact.delivered_ms <= now_ms]
+        expected = judged(known, now_ms, policy)
+        for _ in range(2):
+            assert judged(reordered(known, dice), now_ms, policy) == expected
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_processing_order_never_matters_across_segments(seed: int) -> None:
+    """Nor does it where limits depend on the segment, and the segment is corrected on the way (rules 2, 3 and 5)."""
+    dice = random.Random(seed)
+    events = in_segments(random_history(random.Random(seed), 25), dice)
+    overrides = tuple(
+        Override(where, {name: value for name, value in constants.items() if name != "silence_limit_ms"})
+        for where, constants in segment_policies(dice)
+    )
+    policy = msgspec.structs.replace(POLICY, overrides=overrides)
+    facts = admitted(events)
+    for now_ms in dice.sample(interesting_clocks(events), 3):
         known = [one for one in facts if one.fact.delivered_ms <= now_ms]
         expected = judged(known, now_ms, policy)
         for _ in range(2):

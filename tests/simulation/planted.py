@@ -151,9 +151,9 @@ def a_revision_is_taken_back_from_the_new_bucket() -> AbstractContextManager[obj
 def the_ledger_is_not_rebuilt() -> AbstractContextManager[object]:
     """A partition that arrives begins with an empty ledger."""
 
-    async def rebuild(self: Partition, records: Iterable[tuple[bytes, bytes]], signs: Iterable[str]) -> None:
+    async def rebuild(self: Partition, records: Iterable[tuple[bytes, bytes]], judged_under: int) -> None:
         with patch.object(Ledger, "replace", lambda *_: None):
-            await real(self, records, signs)
+            await real(self, records, judged_under)
 
     real = Partition.rebuild
     return patch.object(Partition, "rebuild", rebuild)

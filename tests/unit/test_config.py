@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -12,15 +13,15 @@ from pydantic import SecretStr
 
 from cxstream import config
 from cxstream.config import ConfigError, Settings, describe, load
-from cxstream.config.inventory import SETTINGS
+from cxstream.config.inventory import ENTRIES, SETTINGS
 from cxstream.config.reading import MAX_FILE_BYTES, MAX_SECRET_BYTES
-from cxstream.config.settings import Judging, LabelValues, Ledger, Topics
+from cxstream.config.settings import NOT_OF_A_CASE, Judging, LabelValues, Ledger, Topics
 from cxstream.config.showing import as_written, to_toml
 from cxstream.config.types import duration_ms, format_duration
 from cxstream.domain import vocabulary
 from cxstream.domain.cases import Segment
 from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS
-from cxstream.domain.policy import Policy
+from cxstream.domain.policy import Override, Policy
 from cxstream.vital_signs import CATALOGUE, TIER_A
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
@@ -35,6 +36,14 @@ OTHERS: dict[str, tuple[str, object]] = {
     "erasure_key": ("a-salt-of-ours", "a-salt-of-ours"),
     "sign_tiers": ("c, A", ["C", "A"]),
     "objectives": ("first_time_fix=0.75, stayed_fixed=0.9", {"first_time_fix": 0.75, "stayed_fixed": 0.9}),
+    "objectives_for": (
+        '[{"where": {"region": "north"}, "first_time_fix": 0.7}]',
+        [{"where": {"region": "north"}, "first_time_fix": 0.7}],
+    ),
+    "policy_for": (
+        '[{"where": {"region": "north", "priority": "p1"}, "late_grace": "5m"}]',
+        [{"where": {"region": "north", "priority": "P1"}, "late_grace": "5m"}],
+    ),
     "kafka.bootstrap": ("a:1,[::1]:2", "a:1,[::1]:2"),
     "kafka.group": ("cx-2", "cx-2"),
     "kafka.topics.ticket": ("t", "t"),
@@ -70,8 +79,8 @@ OTHERS: dict[str, tuple[str, object]] = {
     "http.port": ("8080", 8080),
     "ledger.windows": ("1h, 24h,14d", ["1h", "24h", "14d"]),
     "ledger.levels": (
-        "job=all, region_product=24h 14d",
-        {"job": ["all"], "region_product": ["24h", "14d"]},
+        "job=all, region=24h, region_product=24h 14d",
+        {"job": ["all"], "region": ["24h"], "region_product": ["24h", "14d"]},
     ),
     "ledger.risk_horizon": ("2h", "2h"),
     "ledger.live_levels": ("job", ["job"]),
@@ -177,8 +186,8 @@ def test_defaults_are_values_their_type_can_read(tmp_path: Path) -> None:
 
 
 def test_every_constant_of_the_policy_is_a_setting() -> None:
-    """The policy group has all fields of the domain's Policy but two: a limit, and the longest of the windows."""
-    elsewhere = {"facts_per_case", "longest_window"}
+    """The policy group has all fields of the domain's Policy but a limit, the longest window, and the segments."""
+    elsewhere = {"facts_per_case", "longest_window", "overrides"}
     assert {*Judging.model_fields, *elsewhere} == {name.removesuffix("_ms") for name in Policy.__struct_fields__}
     assert load(None, {"CXSTREAM_LEDGER_WINDOWS": "7d,1h", "CXSTREAM_LEDGER_LEVELS": "job=all"}).policy() == Policy(
         longest_window_ms=7 * 24 * HOUR_MS
@@ -447,6 +456,153 @@ def test_windows_are_the_ledgers() -> None:
     default = Settings().windows()
     assert list(default.lengths_ms.values()) == [HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS]
     assert [level.name for level in default.levels] == ["job", "region", "product"]
+
+
+SEGMENTS = """
+[[policy_for]]
+where = { region = "north" }
+late_grace = "10m"
+first_response = { p1 = "30m" }
+
+[[policy_for]]
+where = { region = "north", priority = "p2" }
+most_transfers = 0
+
+[[objectives_for]]
+where = { region = "north" }
+first_time_fix = 0.85
+
+[[objectives_for]]
+where = { region = "north" }
+first_time_fix = 0.75
+time_to_restore = 0.5
+"""
+
+
+def test_constants_and_objectives_of_segments_are_read(tmp_path: Path) -> None:
+    """Entries become the policy's overrides in their order; of objectives of one segment and sign the last counts."""
+    file = tmp_path / "c.toml"
+    file.write_text(SEGMENTS)
+    settings = load(file, {})
+    assert settings.policy().overrides == (
+        Override({"region": "north"}, {"late_grace_ms": 10 * MINUTE_MS, "first_response_ms": {"P1": 30 * MINUTE_MS}}),
+        Override({"region": "north", "priority": "P2"}, {"most_transfers": 0}),
+    )
+    assert settings.objectives_of_segments() == [("first_time_fix", "region", "north", 0.75)]
+    variables = {f"CXSTREAM_{name.upper()}": json.dumps(as_written(settings)[name]) for name in ENTRIES}
+    assert without_origins(load(None, variables)) == without_origins(settings)
+    assert load(None, dict.fromkeys(variables, "")).policy() == Policy()
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (
+            'where = { region = "north" }\nlate_grace = "soon"',
+            "entry 1, late_grace in the file: found 'soon'; expected a",
+        ),
+        ('late_grace = "1m"', "entry 1, where in the file: not there; expected a table of one or more of priority,"),
+        ('where = {}\nlate_grace = "1m"', "entry 1, where in the file: found no dimension; expected a table of one"),
+        (
+            'where = { regoin = "x" }\nlate_grace = "1m"',
+            "where.regoin in the file: there is no such name; expected region",
+        ),
+        (
+            'where = { priority = "P9" }\nlate_grace = "1m"',
+            "where.priority in the file: found 'P9'; expected P1, P2 or P3",
+        ),
+        ('where = { priority = 1 }\nlate_grace = "1m"', "where.priority in the file: found 1; expected P1, P2 or P3"),
+        ('where = { region = "" }\nlate_grace = "1m"', "where.region in the file: found ''; expected a label value"),
+        ('where = { region = "x" }', "entry 1 in the file: found no constant; expected a list of at most 100 tables"),
+        (
+            'where = { region = "x" }\nlate_grase = "1m"',
+            "late_grase in the file: there is no such name; expected late_grace",
+        ),
+        ('where = { region = "x" }\nmost_transfers = 101', "found 101; expected a whole number from 0 to 100"),
+        (
+            'where = { region = "x" }\nfirst_response = { P1 = "1s" }',
+            "entry 1, first_response.P1 in the file: found '1s'; expected a duration (30d, 72h, 15m or 45s) from 1m to",
+        ),
+        (
+            'where = { region = "x" }\nfirst_response = { P9 = "1h" }',
+            "entry 1, first_response.P9 in the file: found 'P9'; expected P1, P2 or P3",
+        ),
+        (
+            'where = { priority = "P1" }\nsilence_limit = "1h"',
+            "entry 1, silence_limit: P1 has a limit of its own, which counts before it; expected silence_limit_by_",
+        ),
+        (
+            'where = { priority = "P2" }\nfirst_response = { P1 = "1h" }',
+            "entry 1, first_response: found P1 where priority is P2; expected a table of P2 alone",
+        ),
+        (
+            (
+                'where = { priority = "P2" }\nsilence_limit_by_priority = { P2 = "1h" }\n'
+                '[[policy_for]]\nwhere = { priority = "P2", tier = "gold" }\nsilence_limit = "1h"'
+            ),
+            "entry 2, silence_limit: P2 has a limit of its own, which counts before it; expected silence_limit_by_",
+        ),
+        *(
+            (f'where = {{ region = "x" }}\n{name} = {value}', f", but {why}; expected {name} in [policy] alone")
+            for (name, why), value in zip(
+                NOT_OF_A_CASE.items(), ('"1m"', '["?"]', "3", "3", "2026-03-02T00:00:00Z", '"1d"'), strict=True
+            )
+        ),
+    ],
+)
+def test_a_wrong_entry_is_named_with_its_field_and_the_fix(entries: str, said: str, tmp_path: Path) -> None:
+    """Of a list of tables the number of the entry and the field that is wrong are told, and what is expected there."""
+    file = tmp_path / "c.toml"
+    file.write_text(f"[[policy_for]]\n{entries}\n")
+    assert said in problems_of({}, file)["policy_for"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (
+            'where = { region = "north" }\nfirst_time_fixx = 0.5',
+            "did you mean first_time_fix?; expected the name of a vital",
+        ),
+        (
+            'where = { region = "north" }\nfirst_time_fix = 3',
+            "first_time_fix in the file: found 3; expected a ratio from",
+        ),
+        ('where = { region = "north" }', "entry 1 in the file: found no vital sign; expected a list"),
+        ('where = { region = "north", tier = "x" }\nexplained = 0.5', "found 2 dimensions; expected a table of one of"),
+        ("explained = 0.5", "entry 1, where in the file: not there; expected a table of one of priority, region"),
+        (
+            'where = { tier = "x" }\nexplained = 0.5',
+            "tier is no level that is published; expected a dimension of ledger",
+        ),
+        (
+            'where = { region = "nort" }\nexplained = 0.5',
+            "'nort' is published as __other__; expected a value of ledger.label_values.region, perhaps north",
+        ),
+    ],
+)
+def test_a_wrong_objective_of_a_segment_is_named(entry: str, said: str, tmp_path: Path) -> None:
+    """An objective must be of a sign, at a level that is published, in a segment that is shown there by its name."""
+    file = tmp_path / "c.toml"
+    file.write_text(f'[ledger.label_values]\nregion = ["north"]\n[[objectives_for]]\n{entry}\n')
+    assert said in problems_of({}, file)["objectives_for"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x", "found 'x', which is no JSON ("),
+        ("[1]", "entry 1: found 1; expected a list of"),
+        ('{"where": {}}', "found {'where': {}}; expected a list of at most 100 tables [[policy_for]]"),
+        ('[{"where": {"tier": "a"}, "where": {"tier": "b"}}]', "found 'where' 2 times"),
+        ("[" * 10_000, "found tables in tables in tables"),
+        ('[{"where": {"tier": null}, "late_grace": "1m"}]', "entry 1, where.tier: found None; expected a label value"),
+    ],
+)
+def test_entries_in_a_variable_are_json(text: str, said: str) -> None:
+    """What is no JSON, or not what a file would hold, is refused with the name of the variable."""
+    problem = problems_of({"CXSTREAM_POLICY_FOR": text})["policy_for"]
+    assert problem.startswith(f"policy_for (CXSTREAM_POLICY_FOR): {said}")
 
 
 def test_the_policy_is_the_domains() -> None:

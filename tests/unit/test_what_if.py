@@ -57,6 +57,23 @@ def test_the_command_says_constants_signs_and_units(tmp_path: Path) -> None:
     ]
 
 
+def test_constants_of_a_segment_change_the_cases_of_the_segment(tmp_path: Path) -> None:
+    """A file with entries for single segments is tried like any other: only cases of these are judged differently."""
+    events, policy = tmp_path / "events.ndjson", tmp_path / "new.toml"
+    moved = [{**one, "region": "north"} if one["type"] == "opened" else one for one in VISIT]
+    known = [*moved, *of_case("C2", *VISIT)]
+    events.write_text("".join(json.dumps(one) + "\n" for one in known))
+    policy.write_text('[[policy_for]]\nwhere = { region = "north" }\nlate_grace = "30m"\n')
+    result = CliRunner().invoke(main, ["what-if", str(events), "--as-of", rfc3339("30h"), "--policy", str(policy)])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.output.splitlines()]
+    entry = {"where": {"region": "north"}, "constants": {"late_grace_ms": 30 * MINUTE_MS}}
+    assert lines[0] == {"constant": "overrides", "before": [], "after": [entry]}
+    changed = {(one["sign"], one["case"]) for one in lines if "case" in one}
+    assert ("on_time_arrival", "C1") in changed
+    assert {case_id for _, case_id in changed} == {"C1"}
+
+
 def test_a_wrong_policy_is_refused_with_its_field(tmp_path: Path) -> None:
     """What is wrong with the file is said by field; nothing is judged."""
     policy = tmp_path / "new.toml"

@@ -2,7 +2,7 @@
 
 from cxstream.config.reading import CONFIG_VARIABLE, ConfigError, Problem, load, variables
 from cxstream.config.settings import Settings
-from cxstream.config.showing import describe, reference
+from cxstream.config.showing import describe, policy_stated, reference
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -11,6 +11,7 @@ __all__ = [
     "Settings",
     "describe",
     "load",
+    "policy_stated",
     "reference",
     "variables",
 ]

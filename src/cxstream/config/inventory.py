@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from cxstream.config.settings import Group, Settings
+from cxstream.config.settings import Entry, Group, Settings
 from cxstream.config.types import Says, Secret, shown
 
 PREFIX = "CXSTREAM_"
@@ -71,6 +73,8 @@ def _parse(kind: Any, text: str, separator: str | None = ",") -> object:  # noqa
         return float(text) if "." in text else int(text)
     if base not in (tuple, frozenset, dict):
         return text
+    if base is tuple and _is_entry(get_args(kind)[0]):
+        return _json(text) if text else []
     parts = [part.strip() for part in text.split(separator)] if text else []
     if base is not dict:
         return [_parse(get_args(kind)[0], part) for part in parts]
@@ -83,6 +87,36 @@ def _parse(kind: Any, text: str, separator: str | None = ",") -> object:  # noqa
             raise ValueError(f"found {shown(key.strip())} 2 times")
         entries[key.strip()] = _parse(get_args(kind)[1], item, None)  # a list in a table is separated by spaces
     return entries
+
+
+def _is_entry(kind: Any) -> bool:  # noqa: ANN401
+    return isinstance(kind, type) and issubclass(kind, Entry)
+
+
+def _json(text: str) -> object:
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        for name, count in Counter(name for name, _ in pairs).items():
+            if count > 1:
+                raise ValueError(f"found {shown(name)} {count} times")
+        return dict(pairs)
+
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"found {shown(text)}, which is no JSON ({error})") from None
+    except RecursionError:
+        raise ValueError("found tables in tables in tables") from None
+
+
+def expected_of_field(group: type[Group], path: Sequence[object]) -> str:
+    """Return what a field of a group, or an entry of its table, must be; a path that ends in `[key]` is of a key."""
+    name, *within = path
+    field = group.model_fields[str(name)]
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    if within and get_origin(_bare(kind)[0]) is dict:
+        key, item = get_args(_bare(kind)[0])
+        kind = key if within[-1] == "[key]" else item
+    return _expected(kind)
 
 
 def _expected(kind: Any) -> str:  # noqa: ANN401
@@ -135,5 +169,11 @@ def _groups_in(group: type[Group]) -> Iterator[tuple[str, type[Group]]]:
 
 SETTINGS = tuple(_settings_of(Settings))
 """Every setting there is, group by group."""
+ENTRIES: dict[str, type[Entry]] = {
+    setting.name: get_args(bare[0])[0]
+    for setting in SETTINGS
+    if get_origin((bare := _bare(setting.kind))[0]) is tuple and _is_entry(get_args(bare[0])[0])
+}
+"""What the items are of every setting that is a list of tables."""
 GROUPS = dict(_groups_of(Settings))
 """What every group is about, by its dotted name."""

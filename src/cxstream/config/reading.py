@@ -11,8 +11,8 @@ from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import InitSettingsSource, TomlConfigSettingsSource
 
-from cxstream.config.inventory import GROUPS, PREFIX, SETTINGS, Setting, table_of
-from cxstream.config.settings import Settings, clashes
+from cxstream.config.inventory import ENTRIES, GROUPS, PREFIX, SETTINGS, Setting, expected_of_field, table_of
+from cxstream.config.settings import NOT_OF_A_CASE, Entry, PolicyFor, Settings, Where, clashes
 from cxstream.config.types import nearest, shown
 
 CONFIG_VARIABLE = "CXSTREAM_CONFIG"
@@ -183,15 +183,36 @@ def _path(error: ErrorDetails) -> tuple[str, ...]:
 
 def _problem(error: ErrorDetails, origins: Mapping[str, str]) -> Problem:
     name = ".".join(_path(error))
-    if error["type"] == "extra_forbidden":
+    if error["type"] == "extra_forbidden" and name not in ENTRIES:
         known = [*_NAMED, *GROUPS, *(f"{setting.name}_file" for setting in SETTINGS if setting.secret)]
         expected = nearest(name, known) or "a name of the reference"
         return Problem(name, "", "there is no such setting in the file", expected)
     if name not in _NAMED:
         return Problem(name, "", f"found {shown(error['input'])}", f"a table [{name}]")
-    found = "found something that is no text" if _NAMED[name].secret else _found(error)
     where = " in the file" if origins.get(name) == "file" else ""
+    if name in ENTRIES and len(error["loc"]) > 1:
+        found, expected = _of_entry(error, ENTRIES[name], _NAMED[name].expected, where)
+        return Problem(name, _NAMED[name].variable, found, expected)
+    found = "found something that is no text" if _NAMED[name].secret else _found(error)
     return Problem(name, _NAMED[name].variable, f"{found}{where}", _NAMED[name].expected)
+
+
+def _of_entry(error: ErrorDetails, entry: type[Entry], expected: str, where: str) -> tuple[str, str]:
+    """Return what is wrong with one table of a list, by its number and field, and what is expected there."""
+    number, *fields = error["loc"][1:]
+    named = ".".join(shown(one)[1:-1] for one in map(str, fields) if one not in ("objectives", "[key]"))
+    place = f"entry {int(number) + 1}{named and f', {named}'}{where}"
+    group: type[Entry | Where] = entry
+    if fields[:1] == ["where"] and len(fields) > 1:
+        group, fields = Where, fields[1:]
+    if error["type"] == "extra_forbidden":
+        return f"{place}: there is no such name", nearest(str(fields[0]), group.model_fields) or expected
+    if not fields:
+        return f"{place}: {_found(error)}", expected
+    if group is PolicyFor and fields[0] in NOT_OF_A_CASE:
+        return f"{place}: {_found(error)}", f"{fields[0]} in [policy] alone"
+    found = "not there" if error["type"] == "missing" else _found(error)
+    return f"{place}: {found}", expected_of_field(group, fields)
 
 
 def _found(error: ErrorDetails) -> str:

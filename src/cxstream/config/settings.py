@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, field_validator
+from annotated_types import MaxLen
+from pydantic import (
+    BaseModel,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from cxstream.config import types as t
 from cxstream.domain import vocabulary
 from cxstream.domain.cases import Segment
 from cxstream.domain.instant import DAY_MS, HOUR_MS
-from cxstream.domain.policy import Policy
+from cxstream.domain.policy import Override, Policy
 from cxstream.domain.vital_sign import VitalSign
-from cxstream.engine.ledger import RISK_HORIZON_MS, Level, Windows
+from cxstream.engine.ledger import OTHER, RISK_HORIZON_MS, Level, Windows
 from cxstream.vital_signs import of_tiers
 
 _ALL = "all"
@@ -228,6 +238,117 @@ class Judging(Group):
     """How long a case whose facts were forgotten is still known to be final."""
 
 
+class Where(Group):
+    """A segment, as openings state it: values by dimension, of which a case has all."""
+
+    priority: t.Priority = ""
+    region: t.Label = ""
+    product: t.Label = ""
+    tier: t.Label = ""
+    provider: t.Label = ""
+
+    @model_validator(mode="after")
+    def _is_a_segment(self) -> Where:
+        if not self.values:
+            raise ValueError("found no dimension")
+        return self
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The values by dimension."""
+        return {name: value for name, value in self if name in self.model_fields_set}
+
+    @model_serializer
+    def _as_written(self) -> dict[str, str]:
+        return self.values
+
+
+NOT_OF_A_CASE = {
+    "clock_skew": "it is read before it is known of which case an event is",
+    "placeholder_assets": "cases of several segments may name one asset",
+    "merge_hops": "a chain of merges may lead through several segments",
+    "crowded_asset_cases": "cases of several segments may name one asset",
+    "history_since": "it is about the source topics, which are the same for all",
+    "remembered": "of a forgotten case nothing is left that is judged",
+}
+"""Constants that are the same in all segments, and why."""
+
+
+_DIMENSIONS = ", ".join(Segment.__struct_fields__)
+
+
+class Entry(Group):
+    """One table of a list of them: a segment, and what holds there."""
+
+    where: Annotated[Where, t.Says(f"a table of one or more of {_DIMENSIONS}, each with a value openings state")]
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if name in self.model_fields_set}
+
+
+class PolicyFor(Judging, Entry):
+    """What verdicts on the cases of one segment are judged by instead."""
+
+    @field_validator(*NOT_OF_A_CASE, mode="before")
+    @classmethod
+    def _of_no_case(cls, given: object, info: ValidationInfo) -> object:
+        raise ValueError(f"found {t.shown(given)}, but {NOT_OF_A_CASE[str(info.field_name)]}")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> PolicyFor:
+        if not self.names:
+            raise ValueError("found no constant")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The constants given."""
+        return [name for name in type(self).model_fields if name in self.model_fields_set - {"where"}]
+
+
+class ObjectivesFor(Entry):
+    """The objectives of one segment."""
+
+    where: Annotated[Where, t.Says(f"a table of one of {_DIMENSIONS}, with a value openings state")]
+    objectives: t.Table[t.SignName, t.Ratio]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_sign(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        objectives = {name: value for name, value in given.items() if name != "where"}
+        return {**({"where": given["where"]} if "where" in given else {}), "objectives": objectives}
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ObjectivesFor:
+        if not self.objectives:
+            raise ValueError("found no vital sign")
+        return self
+
+    @field_validator("where", mode="after")
+    @classmethod
+    def _is_of_a_level(cls, where: Where) -> Where:
+        if len(where.values) > 1:
+            raise ValueError(f"found {len(where.values)} dimensions")
+        return where
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written = write(self)
+        return {"where": written["where"], **written["objectives"]}
+
+
+class ObjectiveOf(NamedTuple):
+    """The objective of a vital sign in one segment of a level."""
+
+    sign: str
+    level: str
+    segment: str
+    ratio: float
+
+
 class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False):
     """The service as a whole."""
 
@@ -245,6 +366,20 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
     their signs' series to every partition, and the time to judge them. The same for all workers of a group."""
     objectives: t.Table[t.SignName, t.Ratio] = {}
     """Objectives of vital signs; one that is not named keeps the objective of the catalogue."""
+    objectives_for: Annotated[
+        tuple[ObjectivesFor, ...],
+        MaxLen(1000),
+        t.Says("a list of at most 1000 tables [[objectives_for]], each with where and vital signs with a ratio"),
+    ] = ()
+    """Objectives of single segments, shown at the level of the dimension that `where` names: `ledger.levels` must have
+    it. Of several for one sign and segment the last counts. In a variable: as JSON."""
+    policy_for: Annotated[
+        tuple[PolicyFor, ...],
+        MaxLen(100),
+        t.Says("a list of at most 100 tables [[policy_for]], each with where and constants of [policy]"),
+    ] = ()
+    """Constants of the policy that are different for the cases of single segments. Of several entries that fit a case
+    and name a constant the last counts. In a variable: as JSON."""
     kafka: Kafka = Kafka()
     schema_: Schema = Field(Schema(), alias="schema")
     limits: Limits = Limits()
@@ -293,16 +428,34 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
 
     def policy(self) -> Policy:
         """Return the policy verdicts are judged by."""
-        fields = (name for name in Policy.__struct_fields__ if name not in ("facts_per_case", "longest_window_ms"))
-        constants: dict[str, Any] = {name: getattr(self.judged_by, name.removesuffix("_ms")) for name in fields}
-        longest_ms = max(map(t.duration_ms, self.ledger.windows))
-        return Policy(facts_per_case=self.limits.max_facts_per_case, longest_window_ms=longest_ms, **constants)
+        constants: dict[str, Any] = {_FIELDS[name]: getattr(self.judged_by, name) for name in Judging.model_fields}
+        return Policy(
+            facts_per_case=self.limits.max_facts_per_case,
+            longest_window_ms=max(map(t.duration_ms, self.ledger.windows)),
+            overrides=tuple(
+                Override(entry.where.values, {_FIELDS[name]: getattr(entry, name) for name in entry.names})
+                for entry in self.policy_for
+            ),
+            **constants,
+        )
 
     def objective_ratios(self) -> dict[str, float]:
         """Return the objective of every vital sign that is judged and has one."""
         default = {name: sign.objective for name, sign in self.catalogue().items() if sign.objective is not None}
         return {name: self.objectives.get(name, objective) for name, objective in default.items()}
 
+    def objectives_of_segments(self) -> list[ObjectiveOf]:
+        """Return the objectives of single segments of the vital signs that are judged and have one, each once."""
+        known = self.objective_ratios()
+        stated: dict[tuple[str, str, str], float] = {}
+        for entry in self.objectives_for:
+            ((level, segment),) = entry.where.values.items()
+            stated |= {(sign, level, segment): ratio for sign, ratio in entry.objectives.items() if sign in known}
+        return [ObjectiveOf(*of, ratio) for of, ratio in stated.items()]
+
+
+_FIELDS = {name.removesuffix("_ms"): name for name in Policy.__struct_fields__}
+"""Constants of the policy as the domain calls them."""
 
 Clash = tuple[tuple[str, ...], str, str]
 """The settings that clash (the first is blamed), what was found, what is expected."""
@@ -320,6 +473,38 @@ def clashes(settings: Settings) -> Iterator[Clash]:
     missing = [priority for priority in vocabulary.PRIORITIES if priority not in settings.judged_by.first_response]
     if missing:
         yield ("policy.first_response",), f"{', '.join(missing)} not there", "a target for every priority"
+    yield from _without_effect(settings)
+    yield from _objectives(settings)
+
+
+def _without_effect(settings: Settings) -> Iterator[Clash]:
+    here, limited = "policy_for", set(settings.judged_by.silence_limit_by_priority)
+    for number, entry in enumerate(settings.policy_for, 1):
+        priority = entry.where.values.get("priority")
+        for name in ("first_response", "silence_limit_by_priority"):
+            others = ", ".join(sorted(getattr(entry, name).keys() - {priority}))
+            if priority and name in entry.names and others:
+                found = f"entry {number}, {name}: found {others} where priority is {priority}"
+                yield (here,), found, f"a table of {priority} alone"
+        limited |= entry.silence_limit_by_priority.keys() if "silence_limit_by_priority" in entry.names else set()
+        if priority in limited and "silence_limit" in entry.names:
+            found = f"entry {number}, silence_limit: {priority} has a limit of its own, which counts before it"
+            yield (here, "policy.silence_limit_by_priority"), found, f"silence_limit_by_priority.{priority}"
+
+
+def _objectives(settings: Settings) -> Iterator[Clash]:
+    ledger, lists = settings.ledger, settings.ledger.label_values.model_dump()
+    for number, entry in enumerate(settings.objectives_for, 1):
+        for dimension, value in entry.where.values.items():
+            found = f"entry {number}, where: "
+            if dimension not in ledger.levels:
+                levels = ", ".join(sorted(ledger.levels.keys() & set(Segment.__struct_fields__))) or "none"
+                found += f"{dimension} is no level that is published"
+                yield ("objectives_for", "ledger.levels"), found, f"a dimension of ledger.levels ({levels})"
+            elif lists[dimension] and value not in lists[dimension]:
+                found += f"{t.shown(value)} is published as {OTHER}"
+                names = ("objectives_for", f"ledger.label_values.{dimension}")
+                yield names, found, f"a value of {names[1]}{t.nearest(value, lists[dimension], ', perhaps {}')}"
 
 
 def _topics(kafka: Kafka) -> Iterator[Clash]:

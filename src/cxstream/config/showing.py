@@ -11,6 +11,13 @@ from cxstream.config.inventory import GROUPS, SETTINGS, table_of
 from cxstream.config.settings import Settings
 
 _INTRODUCTION = Path(__file__).with_name("introduction.md")
+_OF_POLICY = frozenset(
+    {
+        *(setting.name for setting in SETTINGS if setting.name.startswith("policy.")),
+        *("policy_for", "objectives", "objectives_for", "sign_tiers", "limits.max_facts_per_case", "ledger.windows"),
+    }
+)
+"""Settings a verdict, or whether it is good enough, depends on."""
 _HEAD = ("| setting | variable | default | what it is |", "|---|---|---|---|")
 
 
@@ -19,6 +26,15 @@ def as_written(settings: Settings) -> dict[str, Any]:
     tree = settings.model_dump(mode="json", by_alias=True)
     places = {setting.name: table_of(tree, setting.name.split(".")) for setting in SETTINGS}
     return {name: table[key] for name, (table, key) in places.items()}
+
+
+def policy_stated(settings: Settings) -> dict[str, Any]:
+    """Return all that verdicts are judged by, and held against: these settings by name as a file would hold them.
+
+    Objectives are those in force, the catalogue's included.
+    """
+    stated = {name: value for name, value in as_written(settings).items() if name in _OF_POLICY}
+    return {**stated, "sign_tiers": sorted(settings.sign_tiers), "objectives": settings.objective_ratios()}
 
 
 def describe(settings: Settings) -> str:
@@ -46,6 +62,8 @@ def to_toml(value: object) -> str:
     if isinstance(value, dict):
         keys = {key: key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else to_toml(key) for key in value}
         return f"{{ {', '.join(f'{keys[key]} = {to_toml(item)}' for key, item in value.items())} }}" if value else "{}"
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return f"[{', '.join(map(to_toml, value))}]"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

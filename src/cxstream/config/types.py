@@ -97,6 +97,10 @@ def _tier(given: object) -> object:
     return given.upper()
 
 
+def _capitals(given: object) -> object:
+    return given.upper() if isinstance(given, str) else given
+
+
 def _path(given: object) -> object:
     if not isinstance(given, str) or not given.strip() or not given.isprintable():
         raise ValueError(f"found {shown(given)}")
@@ -160,7 +164,7 @@ Instant = Annotated[
 
 Priority = Annotated[
     str,
-    BeforeValidator(str.upper),
+    BeforeValidator(_capitals),
     StringConstraints(pattern=f"^({'|'.join(vocabulary.PRIORITIES)})$"),
     Says("P1, P2 or P3"),
 ]

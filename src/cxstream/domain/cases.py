@@ -58,6 +58,8 @@ class Case(msgspec.Struct, array_like=True):
     """Its facts were dropped when all its units were final and in no window any more; no case sign is judged again."""
     sightings: list[tuple[str, int]] = []
     """What it shows of the watched loopholes: which, and when in milliseconds (rule 24)."""
+    judged_under: int = 0
+    """By which policy and signs it was judged last, as `engine.assess.fingerprint` counts them; 0: not recorded."""
 
     def advance(self, fact: Fact, origin: str | None = None) -> tuple[Case, Reception]:
         """Return the case with a fact taken in, and how: the very same Case if it changes nothing (rules 1, 2 and 10).

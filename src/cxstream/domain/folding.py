@@ -28,7 +28,7 @@ class FactStack(Protocol):
 
     @property
     def earliest_ms(self) -> int:
-        """The earliest instant any of the facts names: no seal lies before it plus the late horizon."""
+        """The earliest instant any of the facts names: no seal lies before it plus the policy's `soonest_seal_ms`."""
 
     def evidence(self, count: int) -> Evidence:
         """Return the evidence of the first `count` facts."""
@@ -56,18 +56,22 @@ def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy) -> Folded:
     """Return what counts for a unit: facts delivered no later than the seal which those before them give (rule 3).
 
     The first fact always counts. What counts is a prefix in delivery order: once a fact came too late, so did all
-    after it.
+    after it. Each seal is given by the policy of the segment that is known by then.
     """
     delivered_ms, moves_seal = stack.delivered_ms, stack.moves_seal
-    count = max(1, bisect_right(delivered_ms, stack.earliest_ms + policy.late_horizon_ms))
+    count = max(1, bisect_right(delivered_ms, stack.earliest_ms + policy.soonest_seal_ms))
+
+    def sealed_ms(count: int) -> int:
+        evidence = stack.evidence(count)
+        return seal(evidence, unit_id, policy.of(evidence.opened))
+
     if count < len(delivered_ms):
-        seal_ms = seal(stack.evidence(count), unit_id, policy)
+        seal_ms = sealed_ms(count)
         while count < len(delivered_ms) and delivered_ms[count] <= seal_ms:
             count += 1
             if moves_seal[count - 1] and count < len(delivered_ms):
-                seal_ms = seal(stack.evidence(count), unit_id, policy)
-    evidence = stack.evidence(count)
-    return Folded(evidence, seal(evidence, unit_id, policy), delivered_ms[count - 1], count)
+                seal_ms = sealed_ms(count)
+    return Folded(stack.evidence(count), sealed_ms(count), delivered_ms[count - 1], count)
 
 
 class OwnFacts:

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
+
 import msgspec
 
+from cxstream.domain.facts import Fact
 from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS
 
+UNKNOWN = "unknown"
+"""The segment of a case whose opening states none, or has not reached us."""
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits by which verdicts are judged; all durations in milliseconds. The defaults hold in the scenarios."""
+SEGMENTS_KEPT = 1000
+"""So many resolved policies are kept at most, before they are resolved anew."""
+
+
+class Override(msgspec.Struct, frozen=True):
+    """What holds for the cases of one segment instead of the policy of all."""
+
+    where: dict[str, str]
+    """Values by dimension (priority, region, product, tier, provider): of all of these at once."""
+    constants: dict[str, int | dict[str, int]]
+    """Constants by the name they have in the policy; of one by priority only the priorities named here."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """Limits by which verdicts are judged; all durations in milliseconds. The defaults hold in the scenarios.
+
+    They hold for all cases but where `overrides` say otherwise: `of` returns the policy of one case.
+    """
 
     repeat_window_ms: int = 30 * DAY_MS
     """R: a fix holds if nothing breaks again in (fix, fix + R], end inclusive."""
@@ -64,11 +86,60 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Since when events reach us: a case that began earlier is known in part, and judged by nothing."""
     remembered_ms: int = 365 * DAY_MS
     """How long a case whose facts were forgotten is still known to be final."""
+    overrides: tuple[Override, ...] = ()
+    """What is different for the cases of single segments; of several that name a constant the last one counts."""
 
-    @property
+    def of(self, opened: Fact | None) -> Policy:
+        """Return the policy of a case by the segment its opening states, as effective and as known so far (rule 5).
+
+        So a verdict stays a function of facts and clock: a correction of the segment brings the limits of the other.
+        """
+        if not self.overrides:
+            return self
+        values = tuple(((opened.text(name) if opened else None) or UNKNOWN) for name in self._dimensions)
+        found = self._by_segment.get(values)
+        if found is None:
+            if len(self._by_segment) >= SEGMENTS_KEPT:
+                self._by_segment.clear()
+            found = self._by_segment[values] = self._within(dict(zip(self._dimensions, values, strict=True)))
+        return found
+
+    def _within(self, segment: Mapping[str, str]) -> Policy:
+        constants: dict[str, int | dict[str, int]] = {}
+        for override in self.overrides:
+            if override.where.items() <= segment.items():
+                for name, value in override.constants.items():
+                    known = constants.get(name, getattr(self, name))
+                    constants[name] = {**known, **value} if isinstance(value, dict) else value
+        return msgspec.structs.replace(self, overrides=(), **constants)
+
+    @cached_property
+    def _dimensions(self) -> tuple[str, ...]:
+        return tuple(sorted({name for override in self.overrides for name in override.where}))
+
+    @cached_property
+    def _by_segment(self) -> dict[tuple[str, ...], Policy]:
+        return {}
+
+    def _anywhere(self, name: str) -> list[int]:
+        """Return every value a duration has in some segment."""
+        stated = (override.constants.get(name) for override in self.overrides)
+        return [getattr(self, name), *(value for value in stated if isinstance(value, int))]
+
+    @cached_property
+    def soonest_seal_ms(self) -> int:
+        """In no segment a seal lies sooner than this after the earliest instant that a fact of its unit names."""
+        return min(*self._anywhere("late_horizon_ms"), *self._anywhere("abandonment_ms"))
+
+    @cached_property
+    def repeat_span_ms(self) -> int:
+        """R + H, each the longest of any segment: for so long cases of an asset may concern each other."""
+        return max(self._anywhere("repeat_window_ms")) + max(self._anywhere("late_horizon_ms"))
+
+    @cached_property
     def memory_ms(self) -> int:
         """R + H + the longest window: a fact that reaches us older than that creates no case."""
-        return self.repeat_window_ms + self.late_horizon_ms + self.longest_window_ms
+        return self.repeat_span_ms + self.longest_window_ms
 
     def asset(self, asset_id: str | None) -> str | None:
         """Return the asset, None where it is missing or a configured placeholder (rule 8)."""

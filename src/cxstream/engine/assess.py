@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -83,11 +84,17 @@ class Assessment(NamedTuple):
     """Nothing of the record is needed any more."""
 
 
-def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> Assessment:
+def fingerprint(catalogue: Catalogue, policy: Policy) -> int:
+    """Return by which signs and policy cases are judged, as a number of 32 bits that is not 0."""
+    return crc32(msgspec.json.encode((sorted(catalogue), policy), order="sorted")) or 1
+
+
+def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock, judged_under: int = 0) -> Assessment:
     """Judge all units of a case at a clock reading, and forget it when it is in no figure any more.
 
     A pure function of its arguments: in whatever order the facts were taken in, the verdicts are the same. What was
-    published as sealed stays as it is, whatever comes (rule 4). A case that is closed to facts is judged no more.
+    published as sealed stays as it is, whatever comes (rule 4), another policy too. A case that is closed to facts is
+    judged no more. `judged_under` is the fingerprint of catalogue and policy, to be kept with the case.
     """
     if case.closed is not None or not case.facts:
         return _forget(case, [], frozenset(), policy, clock)
@@ -104,12 +111,13 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
             deadline_ms = min(deadline_ms, judgement.wakes_ms if judgement.wakes_ms <= new.seal_ms else NEVER_MS)
     own = units.own_evidence()
     segment = case.segment if case.is_forgotten else _segment(own)
-    seen: list[tuple[str, int]] = [*sightings(own, clock.now_ms, policy)]
-    deadline_ms = min(deadline_ms, pause_ends_ms(own, clock.now_ms, policy))
+    its_policy = policy.of(own.opened)
+    seen: list[tuple[str, int]] = [*sightings(own, clock.now_ms, its_policy)]
+    deadline_ms = min(deadline_ms, pause_ends_ms(own, clock.now_ms, its_policy))
     if settles_ms == NEVER_MS and (verdicts or case.is_forgotten):
         settles_ms = _in_no_window_ms(verdicts, policy)
-    known = (case.verdicts, case.segment, case.deadline_ms, case.settles_ms, case.sightings)
-    if (verdicts, segment, deadline_ms, settles_ms, seen) != known:
+    known = (case.verdicts, case.segment, case.deadline_ms, case.settles_ms, case.sightings, case.judged_under)
+    if (verdicts, segment, deadline_ms, settles_ms, seen, judged_under) != known:
         case = msgspec.structs.replace(
             case,
             verdicts=verdicts,
@@ -118,6 +126,7 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> As
             settles_ms=settles_ms,
             judged_ms=max(case.judged_ms, clock.now_ms),
             sightings=seen,
+            judged_under=judged_under,
         )
     if settles_ms != NEVER_MS and all(verdict.sealed for verdict in verdicts):
         return _forget(case, changes, units.late_event_ids(), policy, clock)
@@ -241,11 +250,6 @@ def close(case: Case, closing: Closing, published: Case, expires_ms: int = NEVER
     )
 
 
-def case_signs(catalogue: Catalogue) -> list[str]:
-    """Return the signs that have a verdict on every case that is judged."""
-    return [name for name, sign in catalogue.items() if sign.unit.kind == "case"]
-
-
 def _unit_of(standing: _Standing) -> str:
     return standing.new.unit
 
@@ -318,6 +322,7 @@ def judge_unit(
     # A fact may give a seal that lies before its own delivery, and another delivered in between may be on its way.
     sealed = folded.settles_ms <= clock.settled_ms
     at_ms = min(clock.now_ms, folded.seal_ms)
+    policy = policy.of(folded.evidence.opened)
     judgement = before_start(folded.evidence, policy) or out_of_scope(
         folded.evidence, sign.unit, needs_opening=sign.needs_opening, kinds=sign.kinds
     )

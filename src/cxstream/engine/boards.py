@@ -235,7 +235,7 @@ def _crowded_since_ms(facts: Mapping[str, list[Fact]], policy: Policy) -> int | 
     In order of delivery: a fact that arrives later can only bring the instant forward.
     """
     openings = [fact for its_facts in facts.values() for fact in its_facts if fact.type == "opened"]
-    limit, span_ms = policy.crowded_asset_cases, policy.repeat_window_ms + policy.late_horizon_ms
+    limit, span_ms = policy.crowded_asset_cases, policy.repeat_span_ms
     if len(openings) <= limit:
         return None
     opened_ms: list[int] = []

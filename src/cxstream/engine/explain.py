@@ -226,6 +226,7 @@ def _verdicts(case: Case, judged: Sequence[_Judged], catalogue: Catalogue, polic
 
 def _explained(one: _Judged, policy: Policy) -> Explained:
     sign, verdict, judgement, folded = one
+    policy = policy.of(folded.evidence.opened)
     reason = _reason(sign, verdict.reason).told(policy)
     known = [*folded.evidence.facts, *(other.opened for other in folded.evidence.others if other.opened)]
     by_key = {_key(fact.event_id): fact for fact in known}

@@ -149,7 +149,13 @@ HISTORY_START = _family(
     "Since when events are known; a window or a limit that reaches further back lacks something.",
 )
 BUILD_INFO = _family("build_info", "gauge", "version", "Always 1; says which version runs.")
-POLICY_INFO = _family("policy_info", "gauge", "fingerprint", "Always 1; all workers of a job must say the same.")
+POLICY_INFO = _family(
+    "policy_info",
+    "gauge",
+    "fingerprint",
+    "Always 1; which policy is in force, constants and objectives of segments included: all workers of a job must say"
+    " the same. `cxstream policies` says what it is.",
+)
 
 VERDICT_CHANGES = _family(
     "vital_sign_verdict_changes_total",

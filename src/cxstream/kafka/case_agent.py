@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, Protocol
 
@@ -14,7 +14,7 @@ from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.instant import DAY_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.vocabulary import fields_of
-from cxstream.engine.assess import Assessment, Catalogue, Change, Clock, anonymous, assess, close, receive
+from cxstream.engine.assess import Assessment, Catalogue, Change, Clock, anonymous, assess, close, fingerprint, receive
 from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
 from cxstream.kafka.changelog_table import Outgoing, PartitionLostError
 from cxstream.kafka.codec import Codec
@@ -191,6 +191,12 @@ class CaseAgent:
     """A larger case record leaves its residue (overflow)."""
     residue_key: Callable[[bytes], bytes]
     """Returns the key an erased case is remembered under, from which its own cannot be told."""
+    judged_under: int = field(init=False)
+    """Fingerprint of catalogue and policy, kept with every case that is judged."""
+
+    def __post_init__(self) -> None:
+        """Count the fingerprint."""
+        self.judged_under = fingerprint(self.catalogue, self.policy)
 
     async def process(self, batch: PartitionBatch) -> None:
         """Process one batch and acknowledge it, after everything it caused is acknowledged by the broker."""
@@ -439,7 +445,7 @@ class CaseAgent:
                 to_boards, to_survivors = told_by(taken.old or Case(taken.case.case_id), taken.case, self.policy)
                 assets += _outgoing(to_boards)
                 relays += _outgoing(to_survivors)
-            assessment = assess(taken.case, self.catalogue, self.policy, clock)
+            assessment = assess(taken.case, self.catalogue, self.policy, clock, self.judged_under)
             taken.case = assessment.case
             taken.is_over = assessment.is_over
             changes += assessment.changes

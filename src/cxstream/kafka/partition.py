@@ -53,16 +53,17 @@ class Partition:
         self._behind: Mapping[str, int] | None = None
         self._rows: tuple[int, list[Row]] = (-1, [])
 
-    async def rebuild(self, records: Iterable[tuple[bytes, bytes]], signs: Iterable[str]) -> None:
+    async def rebuild(self, records: Iterable[tuple[bytes, bytes]], judged_under: int) -> None:
         """Add up what the recovered case records contribute: no case is judged for it.
 
-        But one that lacks a verdict of one of these case signs is to be judged: an earlier version did not know it.
+        But one that was last judged by another policy, or other signs, than those of this fingerprint is to be judged,
+        though all of it be final: a unit whose facts were too late for all that there was may come to exist.
         """
-        floor_ms, known = 0, frozenset(signs)
+        floor_ms = 0
         for count, (key, data) in enumerate(records, start=1):
             case = read_case(data)
             self.update(key, None, case)
-            if case.facts and not known <= {verdict.sign for verdict in case.verdicts}:
+            if case.facts and case.judged_under != judged_under:
                 self._recheck[key] = None
             floor_ms = max(floor_ms, case.judged_ms)
             if count % YIELD_EVERY_RECORDS == 0:

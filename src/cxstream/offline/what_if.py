@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from cxstream.domain.policy import Policy
 from cxstream.domain.verdict import Verdict
 from cxstream.engine.assess import Catalogue
@@ -98,7 +100,7 @@ def _said(verdict: Verdict | None) -> dict[str, object] | None:
 
 
 def _plain(constant: object) -> object:
-    return sorted(constant) if isinstance(constant, frozenset) else constant
+    return sorted(constant) if isinstance(constant, frozenset) else msgspec.to_builtins(constant)
 
 
 def _shown(tally: Tally) -> dict[str, object]:
