@@ -43,6 +43,11 @@ soak: .venv/.dev ## Do faults to real workers for MINUTES=15 and compare after e
 takeover: .venv/.dev ## Measure how long 100,000 live cases are without a full voice when a worker dies, leaves or joins
 	@PYTHONPATH=tests $(BIN)/python -m faults.takeover $(ARGS)
 
+.PHONY: histories
+histories: .venv/.dev ## Judge HISTORIES=10000 random case histories twice, by the engine and by the oracle (ARGS="-n 2")
+	@CXSTREAM_HISTORIES=$(or $(HISTORIES),10000) $(BIN)/python -m pytest tests/property/test_oracle.py \
+		-k "agrees_with_the_oracle or agree_on_merged_cases" $(ARGS)
+
 .PHONY: fuzz
 fuzz: .venv/.dev ## Feed the edges garbage for MINUTES=10, every round from a new seed, which it says
 	@$(BIN)/python scripts/fuzz $(MINUTES)

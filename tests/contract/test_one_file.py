@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "cxstream"
 SIGN = '''
 """seen_at_all: did anybody ever come?"""
 
+from cxstream.domain.gaming import Gaming, other_sign
 from cxstream.domain.units import VISIT
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
@@ -41,8 +43,43 @@ VITAL_SIGN = VitalSign(
     judge=judge,
     topics=("dispatch",),
     objective=0.97,
-    known="at arrival",
+    known="at arrival, until the seal",
+    gaming=Gaming("Look in through the window.", (other_sign("visit_productive"),)),
     lower_is_better="never_seen",
+    tier="TIER",
+)
+'''
+
+MEASURED = '''
+"""knocks_per_visit: how often did they knock?"""
+
+from cxstream.domain.gaming import Gaming
+from cxstream.domain.units import VISIT
+from cxstream.domain.verdict import Judgement
+from cxstream.domain.vital_sign import Measure, VitalSign
+
+
+def judge(evidence, visit_id, _clock_ms, _policy):
+    """Measure how often a visit was arrived at (rule 11)."""
+    came = evidence.visits[visit_id].arrivals
+    if not came:
+        return Judgement("pending", "nobody_yet")
+    return Judgement("hit", "knocked", came[0].at_ms, (came[0].event_id,), measured=len(came))
+
+
+VITAL_SIGN = VitalSign(
+    name="knocks_per_visit",
+    title="Knocks at the door",
+    question="How often must I open?",
+    numerator="arrivals of a visit",
+    denominator="visits somebody arrived at",
+    unit=VISIT,
+    judge=judge,
+    topics=("dispatch",),
+    objective=None,
+    measure=Measure("knocks", (1, 2, 4), quantiles=(0.9,)),
+    known="at arrival, until the seal",
+    gaming=Gaming("Ring the bell."),
     tier="TIER",
 )
 '''
@@ -65,7 +102,9 @@ from cxstream.offline.events_file import read_events
 events, as_of, root = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 judged = CliRunner().invoke(main, ["judge", str(events), "--as-of", as_of])
 rendered = CliRunner().invoke(main, ["render", "--root", root])
-assert (judged.exit_code, rendered.exit_code) == (0, 0), (judged.output, rendered.output)
+explained = CliRunner().invoke(main, ["explain", str(events), "C1", "--as-of", as_of, "--tiers", "A,B,C"])
+codes = judged.exit_code, rendered.exit_code, explained.exit_code
+assert codes == (0, 0, 0), (judged.output, rendered.output, explained.output)
 
 settings, now_ms = load(None, {}), parse_instant(as_of)
 casebook, ledger = Casebook(settings.catalogue(), settings.policy()), Ledger(settings.windows())
@@ -80,18 +119,22 @@ objectives = [Objective(sign, "job", "", ratio) for sign, ratio in settings.obje
 snapshot = WorkerSnapshot("g", "running", 1, [partition], now_ms, "0", "p", objectives)
 activity = Activity("g", reasons=(), signs=tuple(settings.catalogue()))
 shown, _type = page(Collector(lambda: snapshot, settings.windows().levels), activity.registry, "")
-print(json.dumps({"judged": judged.stdout, "shown": shown.decode()}))
+print(json.dumps({"judged": judged.stdout, "shown": shown.decode(), "explained": explained.stdout}))
 """
 
 
 @pytest.mark.parametrize("tier", ["A", "C"])
 def test_a_sign_is_one_file(tmp_path: Path, tier: str) -> None:
-    """One file more, and `judge`, the exposition, the rules and the pages have it; workers by the tier it names."""
+    """One file more, and `judge`, the exposition, the rules and the pages have it; workers by the tier it names.
+
+    That goes for a sign that judges and for one that measures, in a unit no other one has (rule 25).
+    """
     package = tmp_path / "src" / "cxstream"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / "vital_signs" / "seen_at_all.py").write_text(SIGN.replace("TIER", tier))
+    (package / "vital_signs" / "knocks_per_visit.py").write_text(MEASURED.replace("TIER", tier))
     events = tmp_path / "events.ndjson"
-    story = [opened(), scheduled("1h", "9h", "10h"), arrived("9h")]
+    story = [opened(), scheduled("1h", "9h", "10h"), arrived("9h"), arrived("9h10m"), arrived("9h20m")]
     events.write_text("".join(json.dumps(one) + "\n" for one in story))
     environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
@@ -115,4 +158,20 @@ def test_a_sign_is_one_file(tmp_path: Path, tier: str) -> None:
     reference = (tmp_path / "docs" / "vital-signs.md").read_text()
     assert "## seen_at_all" in reference
     assert f"| [Somebody came](#seen_at_all) | Will anybody ever come? | visit | 97% | {tier} |" in reference
-    assert "job:cxstream_never_seen:ratio" in (tmp_path / "docs" / "metrics.md").read_text()
+    metrics = (tmp_path / "docs" / "metrics.md").read_text()
+    assert "job:cxstream_never_seen:ratio" in metrics
+    distribution = "cxstream_knocks_per_visit_window_knocks"
+    of_job = rf'^{distribution}_(\w+){{.*level="job",segment="",window="7d",(?:le="([^"]+)",)?partition="0"}} (\S+)$'
+    shown = {(part, le): float(value) for part, le, value in re.findall(of_job, said["shown"], re.MULTILINE)}
+    buckets = {("bucket", le): units for le, units in (("1.0", 0), ("2.0", 0), ("4.0", 1), ("+Inf", 1))}
+    assert shown == ({**buckets, ("gsum", ""): 3, ("gcount", ""): 1} if tier == "A" else {})
+    for name in ("mean", "p90"):
+        assert f"record: region:cxstream_knocks_per_visit_knocks:{name}" in rules
+        assert f"job:cxstream_knocks_per_visit_knocks:{name}" in metrics
+    assert "cxstream_knocks_per_visit_knocks:p50" not in rules
+    assert f"`{distribution}_bucket`" in metrics
+    assert (
+        f"| [Knocks at the door](#knocks_per_visit) | How often must I open? | visit | measured | {tier} |" in reference
+    )
+    assert "| What games it | Ring the bell. |" in reference
+    assert re.search(r"knocks_per_visit: HIT.*?measured +3 knocks", said["explained"], re.DOTALL)

@@ -25,7 +25,7 @@ from cxstream.exposition.collector import Collector, page
 from cxstream.exposition.families import FAMILIES
 from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
 from cxstream.render.artefacts import METRICS, RULES, VITAL_SIGNS, artefacts, stale, write
-from cxstream.render.reference import rules_of
+from cxstream.render.reference import rules_of, trace
 from cxstream.render.rules import COVERED, FENCED, WATERMARK_AGE, recording_rules, rules_file
 from cxstream.vital_signs import CATALOGUE
 from cxstream.web.server import Server
@@ -81,8 +81,20 @@ def test_the_inventory_lists_every_family_and_every_recorded_series() -> None:
         assert f"| `{rule.record}` |" in text
 
 
+ASKED_FOR = (
+    "The customer",
+    "Formula",
+    "Numerator",
+    "Denominator",
+    "Known, and until when it can change",
+    "What games it",
+    "What shows the gaming",
+)
+"""What the page wants said of every sign: in a customer's words, how it is counted, and how it is gamed."""
+
+
 def test_the_reference_says_of_every_sign_what_a_reader_asks() -> None:
-    """docs/vital-signs.md has both sides of the ratio, unit, objective, rules and reasons of each sign, then of any."""
+    """docs/vital-signs.md has all the page asks for of each sign, unit, objective, rules and reasons, then of any."""
     *sections, any_sign = GENERATED[VITAL_SIGNS].split("\n## ")[1:]
     assert [section.split("\n")[0] for section in sections] == list(CATALOGUE)
     for section, sign in zip(sections, CATALOGUE.values(), strict=True):
@@ -92,9 +104,16 @@ def test_the_reference_says_of_every_sign_what_a_reader_asks() -> None:
             sign.denominator,
             sign.unit.kind,
             sign.known,
-            "Measured" if sign.objective is None else f"{sign.objective:.0%}",
+            sign.gaming.how,
+            *(f"`{trace(sign, one)}`" for one in sign.gaming.traces),
+            "measured: " if sign.objective is None else f"{sign.objective:.0%}",
         ):
             assert said in section
+        rows = re.findall(r"^\| ([^`|]+) \| \S", section, re.MULTILINE)
+        assert set(ASKED_FOR) <= set(rows), "a row is missing, or says nothing"
+        recorded = re.findall(r"`(job:[^`]+)`", section)
+        assert set(recorded) <= {rule.record for rule in recording_rules(LEVELS, CATALOGUE)}
+        assert recorded
         cited = r"rules? \d[\d, and]*" if sign.tier == "A" else rf"definition {sign.tier}\d+(, by rules? \d[\d, and]*)?"
         assert re.fullmatch(cited, rules_of(sign)), "a judge cites the rules it holds"
         assert sign.lower_is_better in section

@@ -179,6 +179,7 @@ def test_fingerprints_of_released_schemas_are_pinned() -> None:
     fingerprints = {name: SCHEMAS.named(name).fingerprint.hex() for name in SCHEMAS.names}
     assert fingerprints == {
         "dispatch/v1": "8aa888e26e65f2bc",
+        "dispatch/v2": "dcf18aa6182f1a1c",
         "parts/v1": "90fee5d161a83d7a",
         "ticket/v1": "272edaf97a6a180c",
     }

@@ -143,7 +143,7 @@ def test_measured_times_and_open_cases_are_recorded(live: Live) -> None:
         judged = [one.verdict for one in judge_facts(facts, at_ms, TIER_A, Policy())[0]]
         restored = [one for one in judged if one.sign == "time_to_restore"]
         first_ms = (at_ms // BUCKET_MS - 30 * DAY_MS // BUCKET_MS + 1) * BUCKET_MS
-        times_ms = [one.measured_ms for one in restored if one.measured_ms is not None and one.anchor_ms >= first_ms]
+        times_ms = [one.measured for one in restored if one.measured is not None and one.anchor_ms >= first_ms]
         return len(times_ms), sum(times_ms) / 1000, sum(one.since_ms is not None for one in restored)
 
     def found() -> tuple[float, ...]:

@@ -149,6 +149,7 @@ FIELDS: dict[str, str] = {
     "dispatch arrived": "visit_id! technician_id silent",
     "dispatch completed": "visit_id! technician_id outcome replaced_by silent",
     "dispatch cancelled": "visit_id! by agreed silent",
+    "dispatch value_added": "visit_id what",
     **{
         f"parts {type_}": LINE_FIELDS
         for type_ in (
@@ -574,15 +575,22 @@ def candidates(facts: list[Fact], case_id: str, until: int, absorbed: dict[str, 
     return sorted((f for f in known if f.delivered_here <= until), key=order)
 
 
-def fold_case(facts: list[Fact], case_id: str, until: int, policy: dict[str, Any]) -> View:
+def fold_case(
+    facts: list[Fact],
+    case_id: str,
+    until: int,
+    policy: dict[str, Any],
+    seal_of: Callable[[View], int | None] | None = None,
+) -> View:
     """Rule 3 for the case signs, with what rule 9 lets the case learn.
 
     Goes through the instants at which anything was delivered to anyone; merges are those in force
     on what was delivered by that instant, so nothing delivered after the seal can undo one here.
     """
+    seal_of = seal_of or case_seal
     view = View(case_id, policy, (), (), {}, frozenset(), (), ())
     for instant in sorted({f.delivered for f in facts if f.delivered <= until}):
-        seal = case_seal(view)
+        seal = seal_of(view) if view.counted else None
         if seal is not None and instant > seal:
             break
         merges = merges_in_force(facts, instant, policy)
@@ -597,7 +605,7 @@ def fold_case(facts: list[Fact], case_id: str, until: int, policy: dict[str, Any
                 stopped = True
                 break
             counted.append(fact)
-            seal = case_seal(case_view(case_id, counted, merges, absorbed, policy))
+            seal = seal_of(case_view(case_id, counted, merges, absorbed, policy))
         view = case_view(case_id, counted, merges, absorbed, policy)
         if stopped:
             break

@@ -73,7 +73,7 @@ def counted(now_ms: int, verdicts: Iterable[tuple[str, Verdict]], segments: Segm
     levels = {level.name: level for level in windows.levels}
     of_segments = {label for name, level in levels.items() if name != "job" for label in level.windows}
     for case_id, verdict in verdicts:
-        if CATALOGUE[verdict.sign].objective is None:
+        if CATALOGUE[verdict.sign].measure is not None:
             continue
         for label in of_job(windows):
             age = now_ms // BUCKET_MS - verdict.anchor_ms // BUCKET_MS

@@ -25,6 +25,12 @@ SKEW_MS = Policy().clock_skew_ms
 Header = tuple[str, bytes]
 
 
+def first_schemas() -> Schemas:
+    """Return the first version of each schema: what upstreams write that have not moved to a later one."""
+    packaged = Schemas.packaged()
+    return Schemas({name: packaged.text(name) for name in packaged.names if name.endswith("/v1")})
+
+
 class Message(NamedTuple):
     """A record to produce: with a partition it goes there, else where murmur2 of its key sends it."""
 
@@ -48,7 +54,7 @@ class Job:
         self.partitions = partitions
         self.topics = {kind: f"{self.group}.{kind}" for kind in TOPICS}
         self.trusted = tuple(self.topics.values()) if trusted else ()
-        self.codec = Codec(Schemas.packaged(), skew_ms=SKEW_MS)
+        self.codec = Codec(first_schemas(), skew_ms=SKEW_MS)
 
     @property
     def table(self) -> TopicTable:

@@ -1,4 +1,4 @@
-"""Signs of tiers B and C hold to the rules of all: order, seals and the clock, on histories that rouse them."""
+"""Signs of tiers B and C hold to the rules of all, and some to a second reading, on histories that rouse them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from cxstream.domain.verdict import Verdict
 from cxstream.engine.assess import Clock
 from cxstream.engine.casebook import Casebook
 from cxstream.offline.events_file import Delivered, read_event
-from cxstream.vital_signs import of_tiers
+from cxstream.vital_signs import CATALOGUE, of_tiers
+from oracle import beyond
 from oracle.histories import interesting_clocks, random_history
 
 POLICY = Policy()
@@ -28,10 +29,10 @@ _AFTER_MS = (0, MINUTE_MS, HOUR_MS, DAY_MS, 30 * DAY_MS, 30 * DAY_MS + 1)
 Event = dict[str, object]
 
 
-def events_of(seed: int) -> list[Event]:
+def events_of(seed: int, *, entangled: bool = False) -> list[Event]:
     """Return a random history with what it lacks: amends, reassignments, first contacts, machines, a desk."""
     dice = random.Random(seed)
-    events: list[Event] = random_history(dice, dice.choice((5, 15, 30)))
+    events: list[Event] = random_history(dice, dice.choice((5, 15, 30)), entangled=entangled)
     more: list[Event] = []
     for number, one in enumerate(events):
         at_ms = _at_ms(one)
@@ -49,8 +50,13 @@ def events_of(seed: int) -> list[Event]:
                 stated = {"at": format_instant(happened_ms), "seen": format_instant(seen_ms)}
                 if kind == "promised":
                     named |= {"type": "commitment_made", "commitment_id": f"K-{number}"}
-                    more.append({**named, **stated, "due": format_instant(happened_ms + DAY_MS), "kind": "callback"})
+                    due_ms = happened_ms + dice.choice((DAY_MS, DAY_MS, 200 * DAY_MS))
+                    more.append({**named, **stated, "due": format_instant(due_ms), "kind": "callback"})
+                    if dice.random() < 0.4:
+                        continue
                     named |= {"type": "commitment_kept", "event_id": f"kept-{number}"}
+                if kind == "value_added":
+                    named["topic"] = dice.choice(("ticket", "dispatch"))
                 more.append({**named, **stated, "channel": dice.choice(("phone", "phone", "mail"))})
     begins = format_instant(dice.choice([ms for one in events if (ms := _at_ms(one)) is not None]))
     desk = {"topic": "ticket", "case_id": "by-the-desk", "at": begins}
@@ -65,9 +71,14 @@ def _at_ms(event: Event) -> int | None:
 
 
 def history(seed: int) -> list[Delivered]:
-    """Return the facts of such a history in order of delivery; what is rejected makes none."""
+    """Return the facts of such a history in order of delivery."""
+    return admitted(events_of(seed))
+
+
+def admitted(events: Iterable[Event]) -> list[Delivered]:
+    """Return the facts of events in order of delivery; what is rejected makes none."""
     facts = []
-    for one in events_of(seed):
+    for one in events:
         try:
             facts.append(read_event(one, POLICY.clock_skew_ms))
         except RejectedError:
@@ -83,7 +94,10 @@ def clocks(seed: int, count: int) -> list[int]:
 
 def meaning(verdicts: Iterable[Verdict]) -> list[tuple[object, ...]]:
     """Return all of the verdicts but their story."""
-    return [(one.sign, one.unit, one.verdict, one.reason, one.anchor_ms, one.seal_ms, one.sealed) for one in verdicts]
+    return [
+        (one.sign, one.unit, one.verdict, one.reason, one.anchor_ms, one.measured, one.seal_ms, one.sealed)
+        for one in verdicts
+    ]
 
 
 def judged(facts: Iterable[Delivered], now_ms: int) -> dict[str, list[tuple[object, ...]]]:
@@ -96,7 +110,7 @@ def judged(facts: Iterable[Delivered], now_ms: int) -> dict[str, list[tuple[obje
 
 
 def test_the_histories_rouse_every_sign() -> None:
-    """Of every sign every verdict occurs, provisional and final: what follows is not empty."""
+    """Of every sign every verdict it can have occurs, provisional and final: what follows is not empty."""
     met: dict[str, set[str]] = defaultdict(set)
     for seed in range(40):
         facts = history(seed)
@@ -104,8 +118,47 @@ def test_the_histories_rouse_every_sign() -> None:
             for verdicts in judged([one for one in facts if one.fact.delivered_ms <= now_ms], now_ms).values():
                 for sign, _unit, verdict, *_ in verdicts:
                     met[str(sign)].add(str(verdict))
-    every = {"pending", "provisional_hit", "final_hit", "miss", "excluded"}
-    assert {sign: every - met[sign] for sign in SIGNS} == {sign: set() for sign in SIGNS}
+    judging = {"pending", "provisional_hit", "final_hit", "miss", "excluded"}
+    every = {name: judging - ({"miss"} if sign.measure else set()) for name, sign in SIGNS.items()}
+    assert met == every
+
+
+def said_by_engine(facts: Iterable[Delivered], now_ms: int) -> dict[tuple[str, str, str], tuple[object, ...]]:
+    """Return what the engine says of the signs that are read twice: verdict, anchor if decided, measured, seal."""
+    casebook = Casebook({name: CATALOGUE[name] for name in beyond.SIGNS}, POLICY)
+    for case_id, fact in facts:
+        if fact.delivered_ms <= now_ms:
+            casebook.take(case_id, fact)
+    casebook.assess(Clock.at(now_ms))
+    return {
+        (one.sign, case_id, one.unit): (
+            one.verdict,
+            one.anchor_ms if one.decided else None,
+            one.measured,
+            one.seal_ms,
+            one.sealed,
+        )
+        for case_id, case in casebook.cases.items()
+        for one in case.verdicts
+    }
+
+
+@pytest.mark.parametrize("entangled", [False, True], ids=["plain", "entangled"])
+def test_what_is_measured_agrees_with_a_second_reading(*, entangled: bool) -> None:
+    """Verdict, anchor, seal and what is measured are what a plain reading of B8 to B13 says (rules 1, 3, 4 and 9)."""
+    for seed in range(10 if entangled else 25):
+        events = events_of(seed, entangled=entangled)
+        facts, dice = admitted(events), random.Random(seed)
+        moments = interesting_clocks(events)
+        for now_ms in dice.sample(moments, min(3, len(moments))):
+            engine = said_by_engine(facts, now_ms)
+            second = {
+                key: (one.verdict, one.anchor, measured, one.seals_at, one.sealed)
+                for key, (one, measured) in beyond.read(events, now_ms).items()
+            }
+            found = {key: (engine.get(key), second.get(key)) for key in engine.keys() | second.keys()}
+            differ = {key: both for key, both in found.items() if both[0] != both[1]}
+            assert not differ, (seed, now_ms, differ)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -23,10 +23,11 @@ from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.verdict import Verdict
 from cxstream.engine.boards import Board
 from cxstream.engine.journey import journey
-from cxstream.engine.ledger import BEYOND, MEASURED, TIME_BOUNDS_MS, TOTAL, Level, Windows
+from cxstream.engine.ledger import BEYOND, MEASURED, TOTAL, Level, Windows
 from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
 from cxstream.kafka.records import read_board, read_case, read_relay
 from cxstream.offline.events_file import read_event
+from cxstream.vital_signs import CATALOGUE
 from oracle import evaluator
 from oracle.histories import Event, rfc3339
 from simulation.log import Brokers
@@ -67,7 +68,7 @@ class Counted(NamedTuple):
     retracted: bool
     due_ms: int
     """When a pending unit will be a miss (rule 26)."""
-    measured_ms: int | None
+    measured: int | None
     region: str
     product: str
 
@@ -538,13 +539,13 @@ def count(counted: Iterable[Counted], now_ms: int, windows: Windows) -> Figures:
             segment = "/".join(str(getattr(one, dimension)) for dimension in level.dimensions)
             if level.name in windows.live_levels and enters <= last < enters + windows.risk_horizon_ms // BUCKET_MS:
                 figures[one.sign, level.name, segment, "", "at_risk", ""] += 1
-            if one.measured_ms is not None and level.name in windows.live_levels:
+            if one.measured is not None and level.name in windows.live_levels:
                 figures += _measured(one, level, segment, last, windows)
-            if level.dimensions and (one.state not in ("good", "bad") or one.measured_ms is not None):
+            if level.dimensions and (one.state not in ("good", "bad") or one.measured is not None):
                 continue
             for window in level.windows:
                 if last - windows.lengths_ms[window] // BUCKET_MS < bucket <= last:
-                    if one.measured_ms is None:
+                    if one.measured is None:
                         detail = "" if level.dimensions else one.detail
                         figures[one.sign, level.name, segment, window, one.state, detail] += 1
                     if one.retracted and not level.dimensions:
@@ -584,17 +585,19 @@ def listed(product: str) -> str:
 
 def _measured(one: Counted, level: Level, segment: str, last: int, windows: Windows) -> Figures:
     figures: Figures = Counter()
-    assert one.measured_ms is not None
-    le = next((str(bound) for bound in TIME_BOUNDS_MS if one.measured_ms <= bound), BEYOND)
+    measure = CATALOGUE[one.sign].measure
+    assert one.measured is not None
+    assert measure is not None
+    le = next((str(bound) for bound in measure.bounds if one.measured <= bound), BEYOND)
     for window in set(level.windows) & set(windows.time_windows):
         if last - windows.lengths_ms[window] // BUCKET_MS < one.anchor_ms // BUCKET_MS <= last:
             figures[one.sign, level.name, segment, window, MEASURED, le] += 1
-            figures[one.sign, level.name, segment, window, MEASURED, TOTAL] += one.measured_ms
+            figures[one.sign, level.name, segment, window, MEASURED, TOTAL] += one.measured
     return figures
 
 
 def counted_of(
-    verdict: Verdict, name: str, anchor_ms: int | None, segment: tuple[str, str], measured_ms: int | None
+    verdict: Verdict, name: str, anchor_ms: int | None, segment: tuple[str, str], measured: int | None
 ) -> Counted:
     """Return how a unit is counted: the verdict, the anchor of a decided one and what was measured are the oracle's."""
     states = {"provisional_hit": "good", "final_hit": "good", "miss": "bad"}
@@ -604,7 +607,7 @@ def counted_of(
         detail = verdict.reason if state == "excluded" else ""
     at_ms = verdict.anchor_ms if anchor_ms is None else anchor_ms
     due_ms = verdict.due_ms if state == "pending" else NEVER_MS
-    return Counted(verdict.sign, state, detail, at_ms, verdict.retracted, due_ms, measured_ms, *segment)
+    return Counted(verdict.sign, state, detail, at_ms, verdict.retracted, due_ms, measured, *segment)
 
 
 def records_of(table_items: Iterable[tuple[bytes, bytes]]) -> dict[str, Case]:
@@ -661,7 +664,7 @@ class Auditor:
         """Yield how the oracle counts the units of one record, and note what it says otherwise."""
         if case_id in self.book.gone or case.crowded_since_ms is not None:
             segment = case.segment.region, listed(case.segment.product)
-            yield from (counted_of(one, one.verdict, None, segment, one.measured_ms) for one in case.verdicts)
+            yield from (counted_of(one, one.verdict, None, segment, one.measured) for one in case.verdicts)
             return
         if complete and {event["case_id"] for event in self.whole.get(case_id, [])} & self.book.gone:
             complete = False  # what is gone told nobody what came later
@@ -699,10 +702,10 @@ class Auditor:
                     f"{case_id} {key} is not sealed though the group is settled at {owner.settled_ms}: {verdict}"
                 )
             outages = evaluator.outage_seconds(unit.view) if key[0] == "time_to_restore" else None
-            measured_ms = round(1000 * sum(outages)) if outages is not None and name.endswith("hit") else None
-            if measured_ms != verdict.measured_ms:
-                self.book.find(f"{case_id} {key}: published {verdict}, the oracle measures {measured_ms}")
-            yield counted_of(verdict, name, anchor_ms, segment, measured_ms)
+            measured = round(1000 * sum(outages)) if outages is not None and name.endswith("hit") else None
+            if measured != verdict.measured:
+                self.book.find(f"{case_id} {key}: published {verdict}, the oracle measures {measured}")
+            yield counted_of(verdict, name, anchor_ms, segment, measured)
 
     def _holds_due(self, case_id: str, unit: Unit, verdict: Verdict) -> None:
         """Hold the instant a pending unit is due at against the clock the oracle judges by (rule 26)."""

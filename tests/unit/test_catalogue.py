@@ -12,16 +12,20 @@ import pytest
 
 from cases import POLICY, booked, ms, opened
 from cxstream import vital_signs
-from cxstream.domain import promises, scope, vocabulary, waiting
+from cxstream.domain import failures, promises, scope, vocabulary, waiting
+from cxstream.domain.loopholes import LOOPHOLES
 from cxstream.engine.assess import REASONS, Clock
+from cxstream.exposition.activity import DISPOSITIONS
+from cxstream.exposition.families import FAMILIES
 from cxstream.vital_signs import CATALOGUE, catalogue
 
-SHARED = (promises, waiting)
+SHARED = (failures, promises, waiting)
 """Modules whose judgements several signs give."""
 
 SIGN = '''
 """acknowledged_at_all: did anybody ever answer?"""
 
+from cxstream.domain.gaming import Gaming
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
@@ -42,6 +46,7 @@ VITAL_SIGN = VitalSign(
     topics=("ticket",),
     objective=0.99,
     known="at the acknowledgement",
+    gaming=Gaming("Acknowledge and do nothing."),
 )
 '''
 
@@ -95,10 +100,54 @@ def test_a_sign_says_what_it_is(name: str) -> None:
     sign = CATALOGUE[name]
     assert sign.name == name
     assert all((sign.title, sign.question, sign.numerator, sign.denominator, sign.known, sign.judge.__doc__))
+    assert re.search(r"final|until", sign.known), "say until when it can change, too"
     assert set(sign.topics) <= set(vocabulary.TOPICS)
     assert sign.topics
     assert sign.objective is None or 0 < sign.objective < 1
+    assert (sign.objective is None) is (sign.measure is not None)
     assert sign.lower_is_better not in CATALOGUE
+
+
+@pytest.mark.parametrize("name", [name for name, sign in CATALOGUE.items() if sign.measure])
+def test_a_sign_that_measures_says_how_it_is_published(name: str) -> None:
+    """Its bounds ascend, its quantiles are shares, its unit is a word that can end the name of a family (rule 25)."""
+    measure = CATALOGUE[name].measure
+    assert measure is not None
+    assert list(measure.bounds) == sorted(set(measure.bounds))
+    assert re.fullmatch(r"[a-z]+s", measure.unit)
+    assert measure.per_unit == (1000 if measure.unit == "seconds" else 1)
+    assert all(0 < quantile < 1 for quantile in measure.quantiles)
+    whole = set(measure.bounds) >= set(range(1, 4))
+    assert whole is not bool(measure.quantiles), "a quantile guesses within a bucket: counts have one each"
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_what_shows_a_sign_being_gamed_is_there(name: str) -> None:
+    """Each counter named is a family that is exposed, with that label, and a value that occurs for this sign."""
+    families = {family.name: family for family in FAMILIES}
+    sign = CATALOGUE[name]
+    values = {
+        "reason": {*sign.reasons, *scope.REASONS, *REASONS},
+        "loophole": set(LOOPHOLES),
+        "disposition": set(DISPOSITIONS),
+        "vital_sign": {other for other, one in CATALOGUE.items() if one.measure is None} - {name},
+    }
+    assert sign.gaming.how.endswith(".")
+    assert len(set(sign.gaming.traces)) == len(sign.gaming.traces)
+    for family, label, value in sign.gaming.traces:
+        assert family in families
+        assert not label or (label in families[family].labels and value in values[label]), (family, label, value)
+        about_itself = family.startswith("cxstream_vital_sign_") and label != "vital_sign"
+        assert not (about_itself and sign.measure), "of a sign that measures, what is not decided is not published"
+        if label == "reason":
+            given = rf'"excluded", (?:"{value}"|reason\b|[^)]* "{value}")'
+            assert value in scope.REASONS or re.search(given, judge_of(name)), value
+
+
+def judge_of(name: str) -> str:
+    """Return the source of a sign and of the modules whose judgements it may give."""
+    files = [Path(str(vital_signs.__file__)).with_name(f"{name}.py"), *(Path(str(one.__file__)) for one in SHARED)]
+    return "".join(file.read_text("utf-8") for file in files)
 
 
 def reasons_in(module: Path) -> set[str]:

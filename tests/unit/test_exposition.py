@@ -18,11 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from cxstream.config import Settings
 from cxstream.domain.cases import Case, Segment
-from cxstream.domain.instant import HOUR_MS, NEVER_MS
+from cxstream.domain.instant import DAY_MS, HOUR_MS, NEVER_MS
 from cxstream.domain.loopholes import LOOPHOLES
 from cxstream.domain.verdict import Verdict, VerdictName
 from cxstream.engine.journey import MOMENTS
-from cxstream.engine.ledger import OTHER, TIME_BOUNDS_MS, Lasting, Ledger, Level, Row
+from cxstream.engine.ledger import OTHER, Lasting, Ledger, Level, Row
 from cxstream.exposition.activity import DISPOSITIONS, NO_VERDICT, VERDICTS, Activity
 from cxstream.exposition.collector import Collector, page, standing_windows
 from cxstream.exposition.families import FAMILIES, MEASURES
@@ -34,6 +34,7 @@ NOW_MS = 1_772_445_600_123
 LEVELS = Settings().windows().levels
 SERIES_BUDGET = 1_100
 SCRAPE_SECONDS = 0.1
+TIME_BOUNDS_MS = (4 * HOUR_MS, 8 * HOUR_MS, DAY_MS, 3 * DAY_MS, 7 * DAY_MS)
 TIER_A = 11
 
 BUSINESS = (
@@ -47,7 +48,12 @@ BUSINESS = (
     "cxstream_open_cases",
     "cxstream_oldest_open_case_seconds",
     "cxstream_longest_current_silence_seconds",
-    *(family.name for measure in MEASURES.values() for family in measure),
+    *(
+        family.name
+        for sign, one in MEASURES.items()
+        if sign in of_tiers("A")
+        for family in (one.buckets, one.total, one.units)
+    ),
 )
 ROWS = (
     Row("first_time_fix", "job", "", "24h", "good", "provisional", 3),
@@ -141,7 +147,8 @@ def one(found: Samples, name: str, **labels: str) -> float:
 
 def full_page(accept: str = "") -> tuple[str, str]:
     """Return a page with every family on it, and its content type."""
-    snapshot = worker(partition(0), partition(1, version=4))
+    measured = [Row(sign, "job", "", "30d", "measured", detail, 2) for sign in MEASURES for detail in ("+Inf", "total")]
+    snapshot = worker(partition(0, [*ROWS, *measured]), partition(1, version=4))
     body, content_type = page(
         Collector(lambda: snapshot, LEVELS), Activity("cxstream", reasons=("invalid",)).registry, accept
     )
@@ -159,6 +166,24 @@ def test_a_measured_time_is_a_histogram_whose_counts_may_fall() -> None:
     assert buckets == {f"{hours}.0": units for hours, units in HOURS_AND_UNITS} | {"+Inf": 4}
     assert (one(found, f"{name}_gcount"), one(found, f"{name}_gsum")) == (4, 3_600_000)
     assert not of(found, "cxstream_vital_sign_window_units", vital_sign="time_to_restore")
+
+
+@pytest.mark.parametrize("sign", MEASURES)
+def test_what_is_measured_is_published_in_the_unit_its_sign_names(sign: str) -> None:
+    """Buckets and sum are in the unit that ends the names, whatever it is measured in inside (rule 25)."""
+    families_of, measure = MEASURES[sign], MEASURES[sign].measure
+    first = measure.bounds[0]
+    rows = [
+        Row(sign, "job", "", "7d", "measured", str(first), 2),
+        Row(sign, "job", "", "7d", "measured", "total", 6000),
+    ]
+    found = scraped(worker(partition(rows=rows)))
+    assert families_of.buckets.name == f"cxstream_{sign}_window_{measure.unit}_bucket"
+    buckets = {dict(labels)["le"]: units for labels, units in of(found, families_of.buckets.name).items()}
+    in_units = [bound / (1000 if measure.unit == "seconds" else 1) for bound in measure.bounds]
+    assert buckets == {str(bound): 2 for bound in in_units} | {"+Inf": 2}
+    assert one(found, families_of.units.name) == 2
+    assert one(found, families_of.total.name) == (6 if measure.unit == "seconds" else 6000)
 
 
 def test_what_lasts_now_is_told_by_the_clock_of_the_partition() -> None:
@@ -431,7 +456,7 @@ def full_ledger() -> Ledger:
             if name in ("pending", "excluded")
         ]
         verdicts += [
-            Verdict("time_to_restore", f"{number}", "final_hit", "", NOW_MS, NOW_MS, measured_ms=bound_ms + more_ms)
+            Verdict("time_to_restore", f"{number}", "final_hit", "", NOW_MS, NOW_MS, measured=bound_ms + more_ms)
             for bound_ms in TIME_BOUNDS_MS
             for more_ms in (0, 1)
         ]

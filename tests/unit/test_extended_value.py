@@ -33,7 +33,10 @@ def given(at: str, **more: object) -> Event:
         ([*FIXED, given("9d", seen="32d")], "32d", HIT),
         ([*FIXED, given("9h"), voided("10h", "value_added-9h")], "31d", MISS),
         ([*FIXED, event("ticket.compensated", "9h")], "31d", MISS),
-        ([*FIXED, event("dispatch.value_added", "9h")], "31d", MISS),
+        ([*FIXED, event("dispatch.value_added", "9h", visit_id="V1", what="check-up")], "31d", HIT),
+        ([*FIXED, event("dispatch.value_added", "9h")], "31d", HIT),
+        ([*FIXED, event("dispatch.value_added", "30d1h1ms")], "31d", MISS),
+        ([*FIXED, event("parts.value_added", "9h")], "31d", MISS),
         ([resolved("1h"), given("2h")], "3h", "pending not_opened"),
     ],
 )

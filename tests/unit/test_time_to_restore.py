@@ -22,8 +22,8 @@ def measured(events: Sequence[Event], as_of: str = "9h") -> float | None:
     casebook = booked(events)
     casebook.assess(Clock.at(ms(as_of)))
     (found,) = (one for one in casebook.cases["C1"].verdicts if one.sign == "time_to_restore")
-    assert (found.measured_ms is not None) == found.verdict.endswith("hit")
-    return None if found.measured_ms is None else found.measured_ms / HOUR_MS
+    assert (found.measured is not None) == found.verdict.endswith("hit")
+    return None if found.measured is None else found.measured / HOUR_MS
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_everything_happens() -> None:
     """The feed holds each kind of trouble the contract speaks of: corrections, voids, merges, no-shows, crews."""
     types = Counter(f"{d.topic}.{d.event['type']}" for d in feed())
     expected_types = {
-        "dispatch": ("corrected", "voided", "rescheduled", "cancelled"),
+        "dispatch": ("corrected", "voided", "rescheduled", "cancelled", "value_added"),
         "parts": ("required", "allocated", "ordered", "shipped", "delivered", "picked_up", "consumed"),
         "ticket": (
             *("voided", "merged", "reopened", "cancelled", "commitment_made", "commitment_changed", "closed"),

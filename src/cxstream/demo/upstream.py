@@ -912,7 +912,8 @@ class _Story:
         elif self.chance(0.008):
             self.ticket("reopened", fixed_ms + self.about(self.tempo.reopen_ms), reason="billing")
         if self.chance(0.02):
-            self.ticket("value_added", fixed_ms + self.about(self.tempo.desk_ms), what="check-up")
+            give = self.dispatch if self.chance(0.5) else self.ticket
+            give("value_added", fixed_ms + self.about(self.tempo.desk_ms), what="check-up")
         if self.chance(0.15):
             self.ticket("closed", fixed_ms + self.about(self.tempo.lead_ms))
         if self.asset_is_known and self.chance(self.site.product.repeat_ratio):

@@ -130,6 +130,11 @@ class Evidence:
         visit = self.visits.get(str(fact.fields.get("visit_id")))
         return visit is not None and visit.purpose == "repair"
 
+    @cached_property
+    def values_added(self) -> list[Fact]:
+        """What the customer got beyond the promise, told by the desk or on a visit, in event-time order."""
+        return sorted(self.of("ticket", "value_added") + self.of("dispatch", "value_added"), key=world_order)
+
     def asset(self, policy: Policy) -> str | None:
         """Return the asset of the case, None if it is not known (rule 8)."""
         return policy.asset(self.opened.text("asset_id")) if self.opened else None

@@ -27,8 +27,8 @@ class Judgement(NamedTuple):
     """When a pending unit will be a miss unless something happens (rule 26); never, if help is on its way."""
     since_ms: int | None = None
     """Since when what the unit waits for has lasted: an outage, a silence; None if nothing of the kind goes on."""
-    measured_ms: int | None = None
-    """What a sign that measures found, of a hit (rule 25)."""
+    measured: int | None = None
+    """What a sign that measures found, of a hit (rule 25): times in milliseconds, all else as counted."""
     silent_topics: tuple[str, ...] = ()
     """The topics whose silence up to the anchor is the evidence of a miss (rule 6); none where an event proves it."""
 
@@ -52,8 +52,8 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     """When a pending unit will be a miss unless something happens (rule 26)."""
     since_ms: int | None = None
     """Since when what the unit waits for has lasted."""
-    measured_ms: int | None = None
-    """What a sign that measures found (rule 25)."""
+    measured: int | None = None
+    """What a sign that measures found (rule 25): times in milliseconds, all else as counted."""
 
     @property
     def decided(self) -> bool:

@@ -143,6 +143,7 @@ EVENT_TYPES: dict[tuple[str, str], dict[str, Field]] = {
         "silent": _FLAG,
     },
     ("dispatch", "cancelled"): {"visit_id": _ID, "by": _ACTOR, "agreed": _FLAG, "silent": _FLAG},
+    ("dispatch", "value_added"): {"visit_id": _TEXT, "what": _TEXT},
     **{("parts", name): _LINE for name in _LINE_TYPES},
 }
 """(topic, type) -> the fields it may carry beyond the envelope."""

@@ -235,7 +235,7 @@ def close(case: Case, closing: Closing, published: Case, expires_ms: int = NEVER
             retracted=verdict.retracted or (verdict.sign, verdict.unit) in decided,
             due_ms=NEVER_MS,
             since_ms=None,
-            measured_ms=None,
+            measured=None,
         )
         for verdict in case.verdicts
     ]
@@ -350,7 +350,7 @@ def judge_unit(
         sealed,
         due_ms=due_ms,
         since_ms=None if sealed else judgement.since_ms,
-        measured_ms=judgement.measured_ms,
+        measured=judgement.measured,
     )
 
 
@@ -385,7 +385,7 @@ def _published(old: Verdict | None, new: Verdict) -> Verdict:
 
 
 def _published_of(verdict: Verdict) -> tuple[object, ...]:
-    return verdict.verdict, verdict.reason, verdict.anchor_ms, verdict.sealed, verdict.measured_ms
+    return verdict.verdict, verdict.reason, verdict.anchor_ms, verdict.sealed, verdict.measured
 
 
 def _segment(evidence: Evidence) -> Segment:

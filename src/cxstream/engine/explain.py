@@ -109,6 +109,8 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     """The reason in plain words."""
     rules: tuple[int, ...]
+    measured: str
+    """What a sign that measures found, with its unit; empty where there is nothing of the kind."""
     evidence: list[Witness]
     silence_of: tuple[str, ...]
     """The topics whose silence up to the anchor is evidence too (rule 6)."""
@@ -242,6 +244,7 @@ def _explained(one: _Judged, policy: Policy) -> Explained:
         reason=verdict.reason,
         why=reason.sentence,
         rules=reason.rules,
+        measured=sign.measure.told(verdict.measured) if sign.measure and verdict.measured is not None else "",
         evidence=[_witness(by_key[key]) for key in dict.fromkeys(map(_key, judgement.evidence)) if key in by_key],
         silence_of=judgement.silent_topics if verdict.verdict == "miss" else (),
         anchor_ms=verdict.anchor_ms,

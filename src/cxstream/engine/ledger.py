@@ -10,18 +10,17 @@ from typing import NamedTuple
 import msgspec
 
 from cxstream.domain.cases import Case, Segment
-from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, NEVER_MS
+from cxstream.domain.instant import MINUTE_MS, NEVER_MS
 from cxstream.domain.verdict import Verdict
 from cxstream.domain.windows import WindowedCounts
 from cxstream.engine.journey import Step, journey
 from cxstream.engine.longest import Longest
+from cxstream.vital_signs import CATALOGUE
 
 OTHER = "__other__"
 """The label of every value outside the configured closed list."""
 
 RISK_HORIZON_MS = 60 * MINUTE_MS
-TIME_BOUNDS_MS = (4 * HOUR_MS, 8 * HOUR_MS, DAY_MS, 3 * DAY_MS, 7 * DAY_MS)
-"""Upper bounds of the buckets that measured times are counted in, the last one apart (rule 25)."""
 MEASURED = "measured"
 LOOPHOLE = "loophole"
 MOMENT = "moment"
@@ -48,9 +47,9 @@ class Windows(msgspec.Struct, frozen=True):
     risk_horizon_ms: int = RISK_HORIZON_MS
     """A pending unit that will be a miss within this time is at risk now (rule 26); a multiple of 5 minutes."""
     live_levels: tuple[str, ...] = ("job", "region")
-    """The levels of what is live (units at risk, open cases, silences), of measured times and of the journey."""
+    """The levels of what is live (units at risk, open cases, silences), of what is measured and of the journey."""
     time_windows: tuple[str, ...] = ("7d", "30d")
-    """The windows measured times and the journey are shown over, of those of their level."""
+    """The windows what is measured and the journey are shown over, of those of their level."""
     label_limit: int = 50
     """Segments shown of a level and window; the others, in order of name, are shown together as OTHER."""
     signs: frozenset[str] | None = None
@@ -68,10 +67,10 @@ class Row(NamedTuple):
     state: str
     """good, bad, pending, excluded, retracted, measured, loophole, moment, or at_risk: that one has no window."""
     detail: str
-    """provisional or final for good and bad, the reason for excluded, the upper bound in milliseconds of a bucket of
-    measured times or TOTAL for their sum, else empty."""
+    """provisional or final for good and bad, the reason for excluded, the upper bound of a bucket of what is measured
+    or TOTAL for its sum, else empty."""
     units: int
-    """How many; for TOTAL milliseconds."""
+    """How many; for TOTAL what was measured: times in milliseconds."""
 
 
 class Lasting(NamedTuple):
@@ -95,7 +94,7 @@ class Contribution(NamedTuple):
     retracted: bool
     due_ms: int
     since_ms: int | None
-    measured_ms: int | None
+    measured: int | None
     segment: Segment
 
 
@@ -103,7 +102,7 @@ def contributions(verdicts: Iterable[Verdict], segment: Segment) -> Iterator[Con
     """Yield what published verdicts of a case contribute, one each."""
     for verdict in verdicts:
         match verdict.verdict:
-            case "provisional_hit" | "final_hit" if verdict.measured_ms is not None:
+            case "provisional_hit" | "final_hit" if verdict.measured is not None:
                 state, detail = MEASURED, ""
             case "provisional_hit" | "final_hit":
                 state, detail = "good", "final" if verdict.sealed else "provisional"
@@ -122,9 +121,12 @@ def contributions(verdicts: Iterable[Verdict], segment: Segment) -> Iterator[Con
             verdict.retracted,
             verdict.due_ms,
             verdict.since_ms,
-            verdict.measured_ms,
+            verdict.measured,
             segment,
         )
+
+
+_BOUNDS = {name: sign.measure.bounds for name, sign in CATALOGUE.items() if sign.measure is not None}
 
 
 class _Key(NamedTuple):
@@ -242,7 +244,7 @@ class Ledger:
     def _add(self, contribution: Contribution, count: int) -> None:
         self.version += 1
         self.units += count
-        sign, _unit, state, detail, anchor_ms, retracted, due_ms, since_ms, _measured_ms, segment = contribution
+        sign, _unit, state, detail, anchor_ms, retracted, due_ms, since_ms, _measured, segment = contribution
         is_live = due_ms != NEVER_MS or since_ms is not None or state == MEASURED
         for level in self._windows.levels:
             if is_live and level.name in self._at_risk:
@@ -259,7 +261,7 @@ class Ledger:
 
     def _add_live(self, contribution: Contribution, level: Level, count: int) -> None:
         """Count what lasts, what is at risk, and what was measured."""
-        sign, _unit, state, _detail, anchor_ms, _retracted, due_ms, since_ms, measured_ms, _whose = contribution
+        sign, _unit, state, _detail, anchor_ms, _retracted, due_ms, since_ms, measured, _whose = contribution
         segment = self._segment(level.dimensions, contribution.segment)
         if due_ms < NEVER_MS:
             # In the window that ends now from the horizon before it is due until it is due.
@@ -267,11 +269,11 @@ class Ledger:
             self._at_risk[level.name].add(_Key(sign, "at_risk", "", segment), enters_ms, count)
         if since_ms is not None:
             self._lasting[level.name].add((sign, segment), since_ms, count)
-        if state == MEASURED and measured_ms is not None:
-            bucket = next((str(bound_ms) for bound_ms in TIME_BOUNDS_MS if measured_ms <= bound_ms), BEYOND)
+        if state == MEASURED and measured is not None:
+            bucket = next((str(bound) for bound in _BOUNDS[sign] if measured <= bound), BEYOND)
             counts = self._counts[level.name]
             counts.add(_Key(sign, MEASURED, bucket, segment), anchor_ms, count)
-            counts.add(_Key(sign, MEASURED, TOTAL, segment), anchor_ms, count * measured_ms)
+            counts.add(_Key(sign, MEASURED, TOTAL, segment), anchor_ms, count * measured)
 
     def _add_journey(self, segment: Segment, steps: Sequence[Step], count: int) -> None:
         self.version += bool(steps)

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from cxstream.domain.instant import SECOND_MS
-from cxstream.engine.ledger import BEYOND, LOOPHOLE, MEASURED, MOMENT, TIME_BOUNDS_MS, TOTAL, Lasting, Level, Row
+from cxstream.engine.ledger import BEYOND, LOOPHOLE, MEASURED, MOMENT, TOTAL, Lasting, Level, Row
 from cxstream.exposition import families
 from cxstream.exposition.families import FAMILIES, MEASURES, Family
 from cxstream.exposition.snapshot import WORKER_STATES, PartitionSnapshot, WorkerSnapshot
@@ -29,8 +29,11 @@ _STANDING = {
 }
 _PATTERNS_KEPT = 50_000
 _OPENMETRICS = "application/openmetrics-text"
-_BOUNDS = (*((str(bound_ms), str(bound_ms / SECOND_MS)) for bound_ms in TIME_BOUNDS_MS), (BEYOND, BEYOND))
-"""Buckets of measured times, as the ledger names them and as Prometheus does."""
+_BOUNDS = {
+    name: (*((str(bound), str(bound / one.measure.per_unit)) for bound in one.measure.bounds), (BEYOND, BEYOND))
+    for name, one in MEASURES.items()
+}
+"""Buckets of what a sign measures, as the ledger names them and as Prometheus does."""
 _OPEN = "time_to_restore"
 _LONGEST = {_OPEN: families.OLDEST_OPEN_CASE, "no_silence": families.LONGEST_SILENCE}
 
@@ -63,14 +66,14 @@ class _Tally(NamedTuple):
     measured: dict[tuple[str, ...], dict[str, int]]
     """Units by bucket, and TOTAL, by sign, level, segment and window."""
 
-    def times(self) -> Iterator[tuple[Family, tuple[str, ...], float]]:
-        """Yield the samples of the distributions of measured times, labels without the partition."""
+    def distributions(self) -> Iterator[tuple[Family, tuple[str, ...], float]]:
+        """Yield the samples of the distributions of what is measured, labels without the partition."""
         for (sign, *labels), counts in self.measured.items():
             families_of, units = MEASURES[sign], 0
-            for bound, le in _BOUNDS:
+            for bound, le in _BOUNDS[sign]:
                 units += counts.get(bound, 0)
                 yield families_of.buckets, (*labels, le), units
-            yield families_of.total, tuple(labels), counts.get(TOTAL, 0) / SECOND_MS
+            yield families_of.total, tuple(labels), counts.get(TOTAL, 0) / families_of.measure.per_unit
             yield families_of.units, tuple(labels), units
 
 
@@ -151,7 +154,7 @@ class Collector:
                 for state, counts in tally.standing.items():
                     for labels, units in counts.items():
                         yield Figure(_STANDING[state], (*labels, number), units)
-                for family, labels, value in tally.times():
+                for family, labels, value in tally.distributions():
                     yield Figure(family, (*labels, number), value)
         yield from _worker_figures(snapshot)
 
@@ -178,13 +181,13 @@ class Collector:
                     pattern = self._patterns[group, state, labels] = _pattern(_STANDING[state], (group, *labels))
                 lines.append(pattern % (number, units))
             text[_STANDING[state].name] = "".join(lines)
-        times: dict[str, list[str]] = {}
-        for family, labels, value in tally.times():
+        measured: dict[str, list[str]] = {}
+        for family, labels, value in tally.distributions():
             pattern = self._patterns.get((group, family.name, labels))
             if pattern is None:
                 pattern = self._patterns[group, family.name, labels] = _pattern(family, (group, *labels))
-            times.setdefault(family.name, []).append(pattern % (number, value))
-        text |= {name: "".join(lines) for name, lines in times.items()}
+            measured.setdefault(family.name, []).append(pattern % (number, value))
+        text |= {name: "".join(lines) for name, lines in measured.items()}
         return {name: of_family for name, of_family in text.items() if of_family}
 
 

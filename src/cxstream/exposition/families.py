@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from cxstream.domain.vital_sign import Measure
 from cxstream.vital_signs import CATALOGUE
 
 PREFIX = "cxstream_"
@@ -226,27 +227,32 @@ REBALANCE = _family(
 
 
 class MeasureFamilies(NamedTuple):
-    """The distribution of a measured time: a histogram whose counts may fall, so its parts are gauges."""
+    """The distribution of what a sign measures: a histogram whose counts may fall, so its parts are gauges."""
 
+    measure: Measure
     buckets: Family
     total: Family
     units: Family
 
 
-def _measure(name: str) -> MeasureFamilies:
-    title, labels = CATALOGUE[name].title, "level segment window"
+def _measure(name: str, title: str, measure: Measure) -> MeasureFamilies:
+    parts, labels = f"{name}_window_{measure.unit}", "level segment window"
+    up_to, all_of = ("a time", "times") if measure.unit == "seconds" else ("a number", measure.unit)
     return MeasureFamilies(
-        _family(f"{name}_window_seconds_bucket", "gauge", f"{labels} le partition", f"{title}: units up to a time."),
-        _family(f"{name}_window_seconds_gsum", "gauge", f"{labels} partition", f"{title}: all times added up."),
-        _family(f"{name}_window_seconds_gcount", "gauge", f"{labels} partition", f"{title}: units measured."),
+        measure,
+        _family(f"{parts}_bucket", "gauge", f"{labels} le partition", f"{title}: units up to {up_to}."),
+        _family(f"{parts}_gsum", "gauge", f"{labels} partition", f"{title}: all {all_of} added up."),
+        _family(f"{parts}_gcount", "gauge", f"{labels} partition", f"{title}: units measured."),
     )
 
 
-MEASURES = {name: _measure(name) for name, sign in CATALOGUE.items() if sign.objective is None}
+MEASURES = {
+    name: _measure(name, sign.title, sign.measure) for name, sign in CATALOGUE.items() if sign.measure is not None
+}
 """The families of every sign that measures."""
 
 FAMILIES: tuple[Family, ...] = (
     *(value for value in list(globals().values()) if isinstance(value, Family)),
-    *(family for measure in MEASURES.values() for family in measure),
+    *(family for one in MEASURES.values() for family in (one.buckets, one.total, one.units)),
 )
 """All of them, in the order above."""

@@ -262,6 +262,8 @@ class _Page:
         yield from _row("question", f"“{one.question}”")
         rules = f" (rule{'s' if len(one.rules) > 1 else ''} {', '.join(map(str, one.rules))})" if one.rules else ""
         yield from _row("why", one.why + rules)
+        if one.measured:
+            yield from _row("measured", one.measured)
         nothing = "nothing" if self._case.timeline else "facts that are not kept any more"
         yield from _row("from", "; ".join(self._evidence(one)) or nothing)
         if one.verdict in ("provisional_hit", "final_hit", "miss"):

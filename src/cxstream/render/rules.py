@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from statistics import NormalDist
 from typing import NamedTuple
 
-from cxstream.domain.vital_sign import VitalSign
+from cxstream.domain.vital_sign import Measure, VitalSign
 from cxstream.engine.ledger import Level
 
 JOB = "job"
@@ -146,8 +146,8 @@ and on (group) ({WATERMARK_AGE} < {FRESH_SECONDS})""",
                     f"{name} read the other way round, as the field does: lower is better.",
                 )
     for name, sign in catalogue.items():
-        if sign.objective is None:
-            yield from _measure(level, where, name)
+        if sign.measure is not None:
+            yield from _measure(level, where, name, sign.measure)
     yield from _live(level, where)
     journey = f"{level}:cxstream_journey_cases:sum"
     of = "group, level, segment, window"
@@ -170,25 +170,26 @@ and on (group) ({WATERMARK_AGE} < {FRESH_SECONDS})""",
         yield from _standing()
 
 
-def _measure(level: str, where: str, name: str) -> Iterator[Rule]:
-    """Yield how a measured time is distributed; quantiles cannot be averaged either."""
-    time, of = f"cxstream_{name}_window_seconds", "group, level, segment, window"
+def _measure(level: str, where: str, name: str, measure: Measure) -> Iterator[Rule]:
+    """Yield how what a sign measures is distributed; quantiles cannot be averaged either."""
+    window, of = f"cxstream_{name}_window_{measure.unit}", "group, level, segment, window"
+    took = "took no longer" if measure.unit == "seconds" else f"had no more {measure.unit}"
     parts = {"bucket": f"{of}, le", "gsum": of, "gcount": of}
     for part, labels in parts.items():
         yield Rule(
-            f"{level}:{time}_{part}:sum",
-            _fenced_sum(f"{time}_{part}", f'level="{level}"', labels),
+            f"{level}:{window}_{part}:sum",
+            _fenced_sum(f"{window}_{part}", f'level="{level}"', labels),
             f"{name} {where}: the {part} of the distribution, each partition as its owner counts it.",
         )
-    for quantile, called in ((0.5, "p50"), (0.9, "p90")):
+    for quantile in measure.quantiles:
         yield Rule(
-            f"{level}:cxstream_{name}_seconds:{called}",
-            f"histogram_quantile({quantile}, {level}:{time}_bucket:sum)",
-            f"{name} {where}: {quantile:.0%} of the units took no longer, as far as the buckets tell.",
+            f"{level}:cxstream_{name}_{measure.unit}:p{round(100 * quantile)}",
+            f"histogram_quantile({quantile}, {level}:{window}_bucket:sum)",
+            f"{name} {where}: {quantile:.0%} of the units {took}, as far as the buckets tell.",
         )
     yield Rule(
-        f"{level}:cxstream_{name}_seconds:mean",
-        f"{level}:{time}_gsum:sum\n/\n({level}:{time}_gcount:sum > 0)",
+        f"{level}:cxstream_{name}_{measure.unit}:mean",
+        f"{level}:{window}_gsum:sum\n/\n({level}:{window}_gcount:sum > 0)",
         f"{name} {where}: the mean.",
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from cxstream.domain.effective import world_order
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming, excluded
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.spans import open_spans
@@ -50,6 +51,11 @@ VITAL_SIGN = VitalSign(
     topics=("ticket",),
     objective=0.8,
     known="at the second contact; final at the seal",
+    gaming=Gaming(
+        "Record contacts without their channel (fewer than two stated ones are left out), or all of them under "
+        "the same one. A channel that is recorded wrongly shows nowhere.",
+        (excluded("channel_not_stated"), excluded("single_contact")),
+    ),
     tier="B",
     reasons={
         "switched": Reason(

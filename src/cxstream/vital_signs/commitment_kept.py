@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxstream.domain.commitments import commitment, topics_of
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming, excluded, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import COMMITMENT
@@ -45,6 +46,11 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch", "parts"),
     objective=0.9,
     known="at the evidence or when it was due; final 72 h later",
+    gaming=Gaming(
+        "Promise without a due time, or not at all; say that the customer agreed to a later one; report a promise "
+        "as kept. A generous due time, an agreement nobody gave and a false report show nowhere.",
+        (excluded("not_time_bound"), excluded("cancelled"), other_sign("smart_commitment_share")),
+    ),
     missing="what was promised",
     reasons={
         "not_made": Reason(

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from cxstream.domain.commitments import commitment
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming, excluded, other_sign
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.promises import broken_by_change, changes_that_exist, promised
@@ -136,6 +137,10 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch", "parts"),
     objective=0.5,
     known="at the compensation or 30 days after the promise was broken; final 72 h later, or with the case",
+    gaming=Gaming(
+        "Promise nothing, so that nothing is broken, or give next to nothing: what was given is not judged.",
+        (excluded("no_broken_promise"), other_sign("smart_commitment_share")),
+    ),
     tier="C",
     reasons={
         "no_broken_promise": Reason(

@@ -9,6 +9,7 @@ itself. Bad: not. Both counted at the opening. Excluded: no first contact stated
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming, excluded
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import OPENING
@@ -50,6 +51,10 @@ VITAL_SIGN = VitalSign(
     topics=("ticket",),
     objective=0.9,
     known="at the opening; final 72 h later",
+    gaming=Gaming(
+        "Leave the first contact out, or state the moment of the opening as it. The latter shows nowhere.",
+        (excluded("first_contact_unknown"), excluded("opened_before_contact")),
+    ),
     tier="C",
     reasons={
         "first_contact_unknown": Reason(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming, excluded, loophole, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.units import EXPLANATION
 from cxstream.domain.verdict import Judgement
@@ -26,6 +27,11 @@ VITAL_SIGN = VitalSign(
     topics=("ticket",),
     objective=0.8,
     known="at the explanation or when it was due; final 72 h later",
+    gaming=Gaming(
+        "Report a diagnosis before there is one, or cancel the case before the explanation is due. A diagnosis "
+        "that explains nothing shows only in customers who ask again.",
+        (excluded("cancelled"), loophole("created_in_error"), other_sign("one_contact")),
+    ),
     missing="a diagnosis, told to the customer",
     reasons=reasons("an explanation of what is wrong", "{explanation}"),
 )

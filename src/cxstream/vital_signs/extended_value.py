@@ -1,13 +1,14 @@
 """extended_value: did the customer get more than the repair? (definition C4).
 
-Unit: case, sealed as the case. Out of: fixed cases. Good: a ticket `value_added` at or before the fix + R, counted
-there. Bad: none, once the clock is past the fix + R, counted there; until then pending. No fix: excluded if
-cancelled, else pending.
+Unit: case, sealed as the case. Out of: fixed cases. Good: a `value_added`, on the ticket or on a visit, at or before
+the fix + R, counted there. Bad: none, once the clock is past the fix + R, counted there; until then pending. No fix:
+excluded if cancelled, else pending.
 """
 
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import CASE
@@ -23,11 +24,11 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
         return Judgement("pending", "not_fixed_yet")
     fix = evidence.fix_claims[0]
     until_ms = fix.at_ms + policy.repeat_window_ms
-    for added in evidence.of("ticket", "value_added")[:1]:
+    for added in evidence.values_added[:1]:
         if added.at_ms <= until_ms:
             return Judgement("hit", "value_added", added.at_ms, (fix.event_id, added.event_id))
     if clock_ms > until_ms:
-        return Judgement("miss", "nothing_added", until_ms, (fix.event_id,), silent_topics=("ticket",))
+        return Judgement("miss", "nothing_added", until_ms, (fix.event_id,), silent_topics=("ticket", "dispatch"))
     return Judgement("pending", "awaited", None, (fix.event_id,), until_ms + 1)
 
 
@@ -42,6 +43,9 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.1,
     known="at the added value or 30 days after the fix; final at the seal",
+    gaming=Gaming(
+        "Report small courtesies as value added: what it was worth is not judged.",
+    ),
     tier="C",
     reasons={
         "cancelled": Reason("The case was cancelled without a fix.", (), "a void of the cancellation, or a fix"),

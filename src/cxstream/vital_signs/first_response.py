@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming, excluded, loophole, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.units import FIRST_RESPONSE
 from cxstream.domain.verdict import Judgement
@@ -28,6 +29,12 @@ VITAL_SIGN = VitalSign(
     topics=("ticket",),
     objective=0.9,
     known="at the acknowledgement or when it was due; final 72 h later",
+    gaming=Gaming(
+        "Acknowledge by a robot that does not say so, answer and then do nothing, or state a lower priority, "
+        "which has a longer target. What follows an empty answer shows in other signs; a false priority shows "
+        "nowhere.",
+        (excluded("cancelled"), loophole("created_in_error"), other_sign("explained"), other_sign("no_silence")),
+    ),
     missing="an acknowledgement by a person",
     reasons=reasons(
         "an acknowledgement by a person (an automatic one does not count)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import LATE, Gaming, excluded, loophole, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import CASE
@@ -62,6 +63,18 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.75,
     known="miss at the end of the first attempt; hit provisional at the fix, final at the seal",
+    gaming=Gaming(
+        "Resolve from the desk what the technician did not fix, call the second attempt a continuation of the "
+        "first, report no access so that a visit is no attempt, or cancel the case.",
+        (
+            loophole("resolved_after_not_fixed"),
+            loophole("continued_failed_visit"),
+            excluded("fixed_without_visit"),
+            excluded("cancelled"),
+            other_sign("visit_productive"),
+            LATE,
+        ),
+    ),
     needs_opening=False,
     reasons={
         "fixed_without_visit": Reason(

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
+from cxstream.domain.gaming import Gaming, excluded, loophole, other_sign
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
@@ -103,6 +104,11 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.85,
     known="miss by the clock; hit at the fix, final at the seal",
+    gaming=Gaming(
+        "Wait for the customer and never resume, or send updates that say nothing. The latter shows only in "
+        "customers who ask again.",
+        (loophole("pause_not_resumed"), excluded("cancelled"), other_sign("one_contact")),
+    ),
     missing="a word to the customer",
     reasons={
         "silence": Reason(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
+from cxstream.domain.gaming import LATE, RETRACTED, Gaming, excluded, loophole
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.promises import Promise, broken_by_change, changes_that_exist, promised
@@ -83,6 +84,18 @@ VITAL_SIGN = VitalSign(
     topics=("dispatch",),
     objective=0.9,
     known="at arrival or 15 min after the window; final 72 h later",
+    gaming=Gaming(
+        "Make the window when somebody has arrived, move it just before the notice that is owed, promise none, or "
+        "mend the arrival afterwards. A window that is too wide shows nowhere.",
+        (
+            loophole("window_after_arrival"),
+            loophole("change_just_beyond_notice"),
+            excluded("no_promise"),
+            excluded("visit_cancelled"),
+            RETRACTED,
+            LATE,
+        ),
+    ),
     missing="a technician on the way",
     reasons={
         "no_promise": Reason(

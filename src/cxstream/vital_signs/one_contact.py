@@ -5,6 +5,7 @@ from __future__ import annotations
 from cxstream.domain.effective import world_order
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
+from cxstream.domain.gaming import Gaming, excluded
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
@@ -60,6 +61,11 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.8,
     known="miss at the contact; hit at the fix, final at the seal",
+    gaming=Gaming(
+        "Record a contact that chases us under another reason, or not at all; cancel a second report as a "
+        "duplicate instead of merging it. Only the last shows.",
+        (excluded("duplicate"), excluded("cancelled")),
+    ),
     lower_is_better="recontact",
     reasons={
         "reported_again": Reason(

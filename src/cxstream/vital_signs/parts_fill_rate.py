@@ -11,6 +11,7 @@ arrival: excluded.
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import LATE, Gaming, excluded, other_sign
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.lines import on_hand, required_of, visit_of
 from cxstream.domain.policy import Policy
@@ -53,6 +54,11 @@ VITAL_SIGN = VitalSign(
     topics=("dispatch", "parts"),
     objective=0.85,
     known="at the visit; final 72 h later",
+    gaming=Gaming(
+        "Require a line only when the part has come, cancel it before the visit, or require none. A visit without "
+        "its part is a miss elsewhere, required or not.",
+        (excluded("cancelled"), other_sign("parts_ready"), LATE),
+    ),
     tier="B",
     reasons={
         "not_required": Reason("Nothing says any more what the line requires.", (16,), "a requirement of the line"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
+from cxstream.domain.gaming import Gaming, excluded, other_sign
 from cxstream.domain.lines import on_hand
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
@@ -63,6 +64,11 @@ VITAL_SIGN = VitalSign(
     topics=("dispatch", "parts"),
     objective=0.9,
     known="at arrival; final 72 h after the visit",
+    gaming=Gaming(
+        "Require no lines, report no access, or allocate pieces that nobody carries. The last shows in visits "
+        "that come to nothing.",
+        (excluded("no_parts_needed"), excluded("no_access"), excluded("cancelled"), other_sign("visit_productive")),
+    ),
     missing="required parts on hand",
     reasons={
         "no_access": Reason(

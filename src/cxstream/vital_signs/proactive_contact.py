@@ -8,6 +8,7 @@ no first contact stated at or before it. Bad: not. Both counted at the opening.
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import OPENING
@@ -43,6 +44,9 @@ VITAL_SIGN = VitalSign(
     topics=("ticket",),
     objective=0.3,
     known="at the opening; final 72 h later",
+    gaming=Gaming(
+        "Open what a customer reported under the channel of machines, or leave the first contact out.",
+    ),
     tier="C",
     kinds=("break_fix", "alert"),
     reasons={

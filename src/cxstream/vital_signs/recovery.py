@@ -15,6 +15,7 @@ from cxstream.domain.commitments import commitment
 from cxstream.domain.effective import world_order
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
+from cxstream.domain.gaming import Gaming, excluded, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.spans import open_spans
@@ -30,7 +31,7 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
         return Judgement("excluded", "no_broken_promise", wakes_ms=wakes_ms)
     last = broken[-1]
     until_ms = last.since_ms + policy.compensation_window_ms
-    amends = [*evidence.of("ticket", "compensated"), *evidence.of("ticket", "value_added")]
+    amends = [*evidence.of("ticket", "compensated"), *evidence.values_added]
     proofs = []
     for facts in (_keeping(evidence), amends):
         in_time = [fact for fact in facts if last.since_ms <= fact.at_ms <= until_ms]
@@ -42,7 +43,7 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
         recovered_ms = max(fact.at_ms for fact in proofs)
         return Judgement("hit", "recovered", recovered_ms, (*last.proof, *(fact.event_id for fact in proofs)), wakes_ms)
     if clock_ms > until_ms:
-        unheard = ("ticket", *last.silent_topics)
+        unheard = tuple(dict.fromkeys(("ticket", "dispatch", *last.silent_topics)))
         return Judgement("miss", "not_recovered", until_ms, last.proof, wakes_ms, silent_topics=unheard)
     return Judgement("pending", "awaited", None, last.proof, min(wakes_ms, until_ms + 1))
 
@@ -66,6 +67,11 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch", "parts"),
     objective=0.5,
     known="at the amends or 30 days after the last promise was broken; final 72 h later, or with the case",
+    gaming=Gaming(
+        "Promise nothing, so that nothing is broken; or make amends worth next to nothing, and a promise that is "
+        "easy to keep.",
+        (excluded("no_broken_promise"), other_sign("smart_commitment_share")),
+    ),
     tier="C",
     reasons={
         "no_broken_promise": Reason(

@@ -8,6 +8,7 @@ visits prove themselves. No fix: excluded if cancelled, else pending.
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import CASE
@@ -41,6 +42,10 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.3,
     known="provisional at the fix, final at the seal",
+    gaming=Gaming(
+        "Resolve from the desk what is not fixed, and send somebody under a new case.",
+        (other_sign("stayed_fixed"), other_sign("reopened")),
+    ),
     tier="B",
     reasons={
         "cancelled": Reason("The case was cancelled without a fix.", (), "a void of the cancellation, or a fix"),

@@ -7,6 +7,7 @@ none. Both counted at the fix, the earliest claim. No fix: excluded if cancelled
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import LATE, Gaming, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import CASE
@@ -38,6 +39,10 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.9,
     known="provisional at the fix, final at the seal",
+    gaming=Gaming(
+        "Open a new case for the same fault, or reopen for an administrative reason. The latter shows nowhere.",
+        (other_sign("stayed_fixed"), LATE),
+    ),
     lower_is_better="reopening",
     tier="B",
     reasons={

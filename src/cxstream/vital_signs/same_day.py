@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
+from cxstream.domain.gaming import Gaming, excluded, loophole, other_sign
 from cxstream.domain.instant import local_midnight_after
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
@@ -55,6 +56,15 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.5,
     known="at the fix or at local midnight; final at the seal",
+    gaming=Gaming(
+        "Resolve before midnight what is not fixed, cancel before it, or open the case on the next morning.",
+        (
+            loophole("resolved_after_not_fixed"),
+            excluded("cancelled"),
+            other_sign("stayed_fixed"),
+            other_sign("easy_to_open"),
+        ),
+    ),
     reasons={
         "fixed_same_day": Reason(
             "The fault was fixed, and stayed so, on the local day it was reported.",

@@ -10,6 +10,7 @@ pending. No window before arrival: excluded once arrived or completed, else pend
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming, excluded, loophole
 from cxstream.domain.policy import Policy
 from cxstream.domain.promises import Promise, changes_that_exist, is_short_notice, promised
 from cxstream.domain.reasons import Reason
@@ -56,6 +57,11 @@ VITAL_SIGN = VitalSign(
     topics=("dispatch",),
     objective=0.95,
     known="miss at the change; hit at arrival or 15 min after the window; final 72 h later",
+    gaming=Gaming(
+        "Say that the customer asked for the change or agreed to it, move the window just before the notice that "
+        "is owed, or promise none. A wish the customer never had shows nowhere.",
+        (loophole("change_just_beyond_notice"), excluded("no_promise")),
+    ),
     lower_is_better="short_notice",
     tier="B",
     reasons={

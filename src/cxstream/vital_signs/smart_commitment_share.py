@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from cxstream.domain.effective import world_order
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import RETRACTED, Gaming, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.promises import promised
 from cxstream.domain.reasons import Reason
@@ -43,6 +44,10 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.9,
     known="miss at the opening, hit at the first promise; final at the seal",
+    gaming=Gaming(
+        "Promise late, or for a far day: when the promise was made, and for when, does not matter here.",
+        (RETRACTED, other_sign("no_silence"), other_sign("one_contact")),
+    ),
     tier="B",
     reasons={
         "promised": Reason(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import LATE, Gaming, excluded, loophole
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import CASE
@@ -42,6 +43,11 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.9,
     known="provisional at the fix, final at the seal",
+    gaming=Gaming(
+        "Leave the asset out, open the repeat on another one, cancel it as created in error, or reopen for an "
+        "administrative reason. The last shows nowhere.",
+        (excluded("asset_unknown"), excluded("crowded_asset"), loophole("created_in_error"), LATE),
+    ),
     needs_opening=False,
     lower_is_better="repeat_failure",
     reasons={

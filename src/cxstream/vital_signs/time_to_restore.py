@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import OLDEST_OPEN_CASE, OPEN_CASES, Gaming, loophole, other_sign
+from cxstream.domain.instant import DAY_MS, HOUR_MS, SECOND_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.spans import open_spans, restored_spans
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
-from cxstream.domain.vital_sign import VitalSign
+from cxstream.domain.vital_sign import Measure, VitalSign
 
 
 def judge(evidence: Evidence, _case_id: str, _clock_ms: int, _policy: Policy) -> Judgement:
@@ -25,7 +27,7 @@ def judge(evidence: Evidence, _case_id: str, _clock_ms: int, _policy: Policy) ->
     fix = evidence.fix_claims[0]
     restored_ms = sum(end_ms - start_ms for start_ms, end_ms in restored_spans(evidence))
     proof = (opened.event_id, fix.event_id)
-    return Judgement("hit", "restored", fix.at_ms, proof, since_ms=since_ms, measured_ms=restored_ms)
+    return Judgement("hit", "restored", fix.at_ms, proof, since_ms=since_ms, measured=restored_ms)
 
 
 VITAL_SIGN = VitalSign(
@@ -38,7 +40,17 @@ VITAL_SIGN = VitalSign(
     judge=judge,
     topics=("ticket", "dispatch"),
     objective=None,
+    measure=Measure(
+        "seconds",
+        (4 * HOUR_MS, 8 * HOUR_MS, DAY_MS, 3 * DAY_MS, 7 * DAY_MS),
+        per_unit=SECOND_MS,
+        quantiles=(0.5, 0.9),
+    ),
     known="at the fix; a later outage adds to it until the seal",
+    gaming=Gaming(
+        "Resolve first and repair later, leave the hard cases open (only what is fixed is measured), or cancel them.",
+        (OPEN_CASES, OLDEST_OPEN_CASE, loophole("resolved_after_not_fixed"), other_sign("stayed_fixed")),
+    ),
     reasons={
         "not_fixed_yet": Reason("The fault is not fixed yet.", (25,), "a fix, or a cancellation (left out)"),
         "cancelled": Reason("The case was cancelled without a fix.", (25,), "a void of the cancellation, or a fix"),

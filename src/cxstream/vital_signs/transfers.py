@@ -8,6 +8,7 @@ fix. With no more: pending while the case is open, excluded if cancelled without
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import PENDING, Gaming, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.spans import open_spans
@@ -45,6 +46,10 @@ VITAL_SIGN = VitalSign(
     topics=("ticket", "dispatch"),
     objective=0.9,
     known="miss at the third reassignment; hit at the fix, final at the seal",
+    gaming=Gaming(
+        "Pass the case on without saying so, or before it is opened. The former shows nowhere.",
+        (PENDING, other_sign("easy_to_open")),
+    ),
     lower_is_better="ping_pong",
     tier="B",
     reasons={

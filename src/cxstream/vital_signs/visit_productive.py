@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
+from cxstream.domain.gaming import Gaming, excluded, loophole, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import VISIT
@@ -44,6 +45,11 @@ VITAL_SIGN = VitalSign(
     topics=("dispatch",),
     objective=0.85,
     known="at completion; final 72 h later",
+    gaming=Gaming(
+        "State no outcome, call a failed visit partial or continued, or never say that somebody was on the way "
+        "when it is called off.",
+        (loophole("continued_failed_visit"), excluded("cancelled"), other_sign("first_time_fix")),
+    ),
     lower_is_better="wasted_truck_roll",
     reasons={
         "fixed": Reason("The visit ended with the fault fixed.", (17,), "a corrected or further outcome of the visit"),
