@@ -33,6 +33,7 @@ from cxstream.kafka.connection import Connection, connection
 from cxstream.kafka.engine import EngineApp, EngineSettings, run
 from cxstream.kafka.partition import Partition
 from cxstream.kafka.ports import Engine, Table
+from cxstream.kafka.records import RESIDUE_PREFIX
 from cxstream.kafka.schemas import Registry, SchemaIds, Schemas
 from cxstream.kafka.topics import (
     BOARDS_TABLE,
@@ -43,6 +44,7 @@ from cxstream.kafka.topics import (
     topic_table,
     watermarks_topic,
 )
+from cxstream.kafka.verdict_stream import VerdictStream
 from cxstream.kafka.watermarks import WatermarkTopic, read_policies
 from cxstream.web.probes import LoopTick
 from cxstream.web.server import Server
@@ -117,6 +119,8 @@ class Worker:
         schemas = Schemas.packaged()
         schema_ids = SchemaIds(schemas, settings.schema.ids, registry_of(settings))
         self.activity = Activity(kafka.group, reasons=(*REASONS, "wrong_partition"), signs=tuple(settings.catalogue()))
+        verdicts_topic = kafka.verdicts
+        verdict_stream = verdicts_topic and VerdictStream(verdicts_topic, engine, self._cases, self._policy_fingerprint)
         self._agent = CaseAgent(
             catalogue=settings.catalogue(),
             policy=self._policy,
@@ -138,6 +142,7 @@ class Worker:
             partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % kafka.partitions,
             version=self.version,
             residue_key=residue_key(settings),
+            verdicts=verdict_stream or None,
             due_limit=settings.limits.max_batch_records,
             max_record_bytes=LARGE_MESSAGE_BYTES // 8,
         )
@@ -471,7 +476,7 @@ def residue_key(settings: Settings) -> Callable[[bytes], bytes]:
     """Return how the key of an erased case is hashed."""
     secret = settings.erasure_key.get_secret_value() if settings.erasure_key is not None else ""
     hash_key = hashlib.sha256(f"{settings.kafka.group}:{secret}".encode()).digest()
-    return lambda key: b"erased:" + hashlib.blake2b(key, key=hash_key, digest_size=16).hexdigest().encode()
+    return lambda key: RESIDUE_PREFIX + hashlib.blake2b(key, key=hash_key, digest_size=16).hexdigest().encode()
 
 
 def connection_of(settings: Settings) -> Connection:
@@ -531,6 +536,7 @@ def topics_of(settings: Settings) -> TopicTable:
     return topic_table(
         group=kafka.group,
         sources=kafka.topics.by_kind(),
+        verdicts=kafka.verdicts,
         trusted=kafka.trusted_topics,
         partitions=kafka.partitions,
         replication_factor=kafka.replication_factor,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from contract.regenerate_bytes import ROOT, examples, released
 from cxstream.domain import instant, vocabulary
+from cxstream.domain.cases import Segment
 from cxstream.domain.facts import Fact, admit
+from cxstream.domain.verdict import Announced, Verdict
+from cxstream.engine.transitions import Announcement
 from cxstream.kafka.codec import Codec
-from cxstream.kafka.schemas import Schemas, event_type_of
+from cxstream.kafka.schemas import Schemas, event_type_of, packaged
+from cxstream.kafka.verdict_stream import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +110,29 @@ def test_envelope(topic: str) -> None:
 def test_everything_is_documented(topic: str) -> None:
     """Every record and every field says what it means."""
     assert list(_documented(_avsc(topic), "")) == []
+
+
+def test_the_schema_of_verdicts_is_documented() -> None:
+    """Every record and every field of what is announced says what it means; choices are named where they are listed."""
+    schema = json.loads(packaged("verdict")["verdict/v1"])
+    assert list(_documented(schema, "")) == []
+    for field in (*schema["fields"], *_field(schema, "old")["type"][1]["fields"]):
+        assert all(choice in field["doc"] for choice in field.get("choices", []))
+    assert _field(schema, "verdict")["choices"] == list(get_args(Announced))
+    assert _field(schema, "unit_kind")["choices"] == ["case", "visit", "commitment", "line"]
+
+
+def test_the_schema_of_verdicts_is_pinned() -> None:
+    """What consumers read by never changes its canonical form: this is the header of every message."""
+    message = encode(_an_announcement(), "policy")
+    assert message[:10].hex() == "c301730d59cf44d33829"
+
+
+def _an_announcement() -> Announcement:
+    verdict = Verdict("on_time_arrival", "V1", "miss", "late", 0, 0)
+    return Announcement(
+        "C1", "visit", "V1", "on_time_arrival", 0, None, "miss", "late", verdict, (), None, Segment(), 0
+    )
 
 
 @pytest.mark.parametrize(("topic", "event_type"), _known_types())

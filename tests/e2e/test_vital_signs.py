@@ -23,6 +23,7 @@ from cxstream.domain.instant import DAY_MS, parse_instant
 from cxstream.domain.policy import Policy
 from cxstream.domain.windows import BUCKET_MS
 from cxstream.kafka.codec import REASONS
+from cxstream.kafka.records import read_case
 from cxstream.offline.judge import judge_facts
 from cxstream.render.rules import COVERED, WATERMARK_AGE, recording_rules, rules_file
 from cxstream.vital_signs import CATALOGUE, TIER_A
@@ -32,6 +33,7 @@ from parts.figures import UNITS, Figures, exposed, figures_at, recorded, segment
 from parts.poison import an_opening, poison_of
 from parts.producer import Job, Message, facts_of
 from parts.prometheus import Prometheus, promtool, require_prometheus
+from parts.verdicts import Consumer
 from parts.worker import Samples, WorkerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_a_broker_that_keeps_its_promises")]
@@ -229,7 +231,10 @@ def consumed(worker: WorkerProcess) -> float:
 
 
 def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(kafka: str, tmp_path: Path) -> None:
-    """The only worker, killed with -9 in mid-stream and started again, ends with judge's figures of all tiers."""
+    """The only worker, killed with -9 in mid-stream and started again, ends with judge's figures of all tiers.
+
+    And every change of a verdict was announced: without a gap, with one content, at last what judge says.
+    """
     job = Job(kafka, "killed")
     job.declare()
     deliveries = history(3, until_ms=LONG_AGO_MS, days=40, cases_per_day=12)
@@ -267,6 +272,16 @@ def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(kafka: str, tmp_
             assert not unaccounted(scrape), "records were read that have no disposition, or more than one"
             if scrape.sum("cxstream_partition_ready") == job.partitions:
                 assert scrape.by(UNITS, *decided) == scrapes[-1].by(UNITS, *decided)
+        second.stop()
+
+    consumer = Consumer()
+    assert job.table.verdicts is not None
+    assert not consumer.broken((one.key, one.value) for one in job.read(job.table.verdicts.name))
+    records = {one.key: one.value for one in job.read(job.table.changelogs["cases"].name)}
+    assert not list(consumer.differences(read_case(value) for value in records.values() if value is not None))
+    announced = {(case, unit, sign): last["verdict"] for (case, _kind, unit, sign), last in consumer.last.items()}
+    judged = judge_facts(facts, wall_ms(), CATALOGUE, Policy())[0]
+    assert announced == {(one.case_id, one.verdict.unit, one.verdict.sign): one.verdict.verdict for one in judged}
 
 
 def test_a_second_worker_shares_the_work_and_takes_over(kafka: str, tmp_path: Path) -> None:

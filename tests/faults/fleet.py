@@ -59,6 +59,8 @@ class Fleet:
             number = next(self._numbers)
             folder = self._folder / f"data-{number}"
             settings = {**self.job.settings(folder), **self._settings, **static}
+            if self.python is not None:
+                del settings["CXSTREAM_KAFKA_VERDICTS_TOPIC"]  # versions before the stream of verdicts refuse it
             worker = WorkerProcess(settings, self._folder / f"worker-{number}.log", python=self.python).launch()
             self.workers.append(worker)
             launched.append(worker)

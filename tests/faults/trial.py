@@ -11,9 +11,10 @@ from typing import NamedTuple, Self
 
 from cxstream.config import load
 from cxstream.domain.cases import Case
-from cxstream.kafka.records import read_case
+from cxstream.kafka.records import is_residue, read_case
 from parts.figures import Figures, exposed, wall_ms
 from parts.producer import Job
+from parts.verdicts import Consumer
 
 from .broker import ProxiedKafka
 from .feed import Feed
@@ -81,6 +82,7 @@ class Trial:
         """Prepare a job of four partitions, with as many copies as there are brokers."""
         self.kafka = kafka
         self.seed = seed
+        self.is_upgrade = python is not None
         self.job = Job(kafka.bootstrap, name, copies=len(kafka.nodes))
         self.truth = Truth(load(None, LEDGER).windows())
         self.feed = Feed(self.job, self.truth, seed, cases_per_second=cases_per_second, history_per_day=history_per_day)
@@ -166,7 +168,7 @@ class Trial:
         before = taken_back(records_of(self.job))
         self.fleet.ready(*self.fleet.launch(workers))
         self.fleet.stop(*old)
-        differences = self.compare().differences or self.retracted_differences(before)
+        differences = self.compare().differences or self.retracted_differences(before) or self.announced_differences()
         return [f"fresh workers: {difference}" for difference in differences]
 
     def retracted_differences(self, before: set[Unit]) -> list[str]:
@@ -179,6 +181,24 @@ class Trial:
             if time.monotonic() > agree_by:
                 lost = [f"{unit} was taken back, and its record says so no more" for unit in sorted(before - recorded)]
                 return [f"{shown} units are shown as taken back, {len(recorded)} recorded", *lost][:SHOWN_DIFFERENCES]
+
+    def announced_differences(self) -> list[str]:
+        """Say where the topic of verdicts breaks its contract, or does not end in what the records say.
+
+        Workers of a version that announced nothing leave gaps.
+        """
+        agree_by = time.monotonic() + AGREE_SECONDS
+        while not self.is_upgrade:
+            consumer = Consumer()
+            verdicts = f"{self.job.group}.verdicts"
+            broken = consumer.broken((message.key, message.value) for message in self.job.read(verdicts))
+            records = (case for case in records_of(self.job) if not is_residue(case.case_id.encode()))
+            differences = broken or list(consumer.differences(records))
+            if not differences:
+                return [] if consumer.last else ["nothing was announced"]
+            if broken or time.monotonic() > agree_by:
+                return [f"announced: {difference}" for difference in differences][:SHOWN_DIFFERENCES]
+        return []
 
     def __enter__(self) -> Self:
         return self

@@ -24,7 +24,13 @@ def a_table(replication_factor: int = 1) -> TopicTable:
     """Return the table of a group of its own, with four partitions."""
     group = f"cx-{uuid.uuid4().hex[:8]}"
     sources = {kind: f"{group}.{kind}" for kind in vocabulary.TOPICS}
-    return topic_table(group=group, sources=sources, partitions=4, replication_factor=replication_factor)
+    return topic_table(
+        group=group,
+        sources=sources,
+        partitions=4,
+        replication_factor=replication_factor,
+        verdicts=f"{group}.verdicts",
+    )
 
 
 async def create(bootstrap: str, topic: Topic, partitions: int = 0, config: Mapping[str, str] | None = None) -> None:
@@ -68,9 +74,9 @@ def brief(findings: list[Finding] | tuple[Finding, ...]) -> set[tuple[str, str, 
 def test_the_table_names_every_topic_of_the_group() -> None:
     """Sources, boards, relays, changelogs, watermarks and dead letters; what takes part is co-partitioned."""
     sources = {"ticket": "t", "dispatch": "d", "parts": "p"}
-    table = topic_table(group="cx", sources=sources, trusted=["p"], partitions=12, replication_factor=3)
+    table = topic_table(group="cx", sources=sources, trusted=["p"], partitions=12, replication_factor=3, verdicts="v")
     assert [topic.name for topic in table.topics] == [
-        *("t", "d", "p", "cx-assets", "cx-relays", "cx-cases-changelog", "cx-boards-changelog", "cx-watermarks"),
+        *("t", "d", "p", "cx-assets", "cx-relays", "cx-cases-changelog", "cx-boards-changelog", "v", "cx-watermarks"),
         *("t.dead-letters", "d.dead-letters", "p.dead-letters", "cx-assets.dead-letters", "cx-relays.dead-letters"),
     ]
     assert table.consumed == ("t", "d", "p", "cx-assets", "cx-relays")
@@ -192,7 +198,15 @@ def test_configuration_that_loses_records_is_told(apache_kafka: ApacheKafka) -> 
     untrusting = a_table()
     name = untrusting.sources["parts"].name
     sources = {kind: topic.name for kind, topic in untrusting.sources.items()}
-    table = topic_table(group=untrusting.group, sources=sources, trusted=[name], partitions=4, replication_factor=1)
+    group = untrusting.group
+    table = topic_table(
+        group=group,
+        sources=sources,
+        trusted=[name],
+        partitions=4,
+        replication_factor=1,
+        verdicts=f"{group}.verdicts",
+    )
     asyncio.run(create(kafka, table.sources["ticket"], config={}))
     asyncio.run(create(kafka, table.relays, config={"retention.ms": "1000"}))
     asyncio.run(create(kafka, table.changelogs["boards"], config={"cleanup.policy": "compact"}))
@@ -228,6 +242,7 @@ def test_more_copies_than_brokers_is_told_in_the_brokers_words(apache_kafka: Apa
         sources={kind: topic.name for kind, topic in table.sources.items()},
         partitions=4,
         replication_factor=1,
+        verdicts=f"{table.group}.verdicts",
     )
     asyncio.run(topics.check(apache_kafka.bootstrap, one_copy, declare=True))
     findings = asyncio.run(topics.check(apache_kafka.bootstrap, table, declare=False))

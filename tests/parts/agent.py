@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from faust.types import TP
 
@@ -20,7 +21,9 @@ from cxstream.kafka.changelog_table import OffsetRange, Outgoing
 from cxstream.kafka.codec import MAX_MESSAGE_BYTES, REASONS, Codec
 from cxstream.kafka.partition import Partition
 from cxstream.kafka.partition_batches import PartitionBatch
+from cxstream.kafka.ports import Engine
 from cxstream.kafka.schemas import SchemaIds, Schemas
+from cxstream.kafka.verdict_stream import VerdictStream
 from cxstream.vital_signs import TIER_A
 from parts.worker import Samples
 
@@ -29,7 +32,7 @@ SCHEMAS = Schemas.packaged()
 IDS = "1=ticket/v1,2=dispatch/v1,3=parts/v1"
 NUMBER = 0
 """The one partition there is."""
-ASSETS, RELAYS, LETTERS = "assets", "relays", ".dead-letters"
+ASSETS, RELAYS, LETTERS, VERDICTS = "assets", "relays", ".dead-letters", "verdicts"
 TRUSTED = frozenset({"dispatch"})
 """The topic whose delivery header is believed; topics are called what they hold."""
 _ROUNDS = 40
@@ -69,6 +72,8 @@ class Broker:
     def __init__(self) -> None:
         self.tables: dict[str, dict[bytes, bytes]] = {"cases": {}, "boards": {}}
         self.produced: dict[str, list[Outgoing]] = {}
+        self.changelogs: dict[str, list[bytes]] = {"cases": [], "boards": []}
+        """The keys of all records that were taken of each table, in order."""
         self.crash_after: int | None = None
         """So many more records are taken; None: any number."""
         self.watch: Callable[[], None] = lambda: None
@@ -83,10 +88,16 @@ class Broker:
     async def write(self, table: str, key: bytes, value: bytes | None) -> None:
         """Take a record of a table."""
         await self._taken()
+        self.changelogs[table].append(key)
         if value is None:
             self.tables[table].pop(key, None)
         else:
             self.tables[table][key] = value
+
+    def verdicts(self) -> list[Record]:
+        """Return the messages of the topic of verdicts so far."""
+        sent = self.produced.get(VERDICTS, [])
+        return [Record(one.key, one.value, 0, one.headers, offset) for offset, one in enumerate(sent)]
 
     def letters(self) -> list[Letter]:
         """Return the dead letters so far."""
@@ -144,13 +155,14 @@ class MemoryTable:
                 self._values.pop(key, None)
             else:
                 self._values[key] = value
+        first = len(self._broker.changelogs[self._name])
         for key, value in items:
             await self._broker.write(self._name, key, value)
-        return []
+        return [OffsetRange(first, first + len(items) - 1)]
 
     def complete_offset(self, _partition: int) -> int:
-        """Return that nothing is known."""
-        return -1
+        """Return the offset of the last record: nobody else writes."""
+        return len(self._broker.changelogs[self._name]) - 1
 
     def unread_ranges(self, _partition: int) -> list[OffsetRange]:
         """Return that nobody else writes."""
@@ -165,6 +177,31 @@ class MemoryTable:
 
     def was_read(self, _partition: int, _read: OffsetRange) -> None:
         """Take note of nothing."""
+
+
+class Reading:
+    """What the stream of verdicts asks of the machinery under it."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.unanswered = 0
+        """So many of the next questions are not answered."""
+
+    async def produce_many(self, topic: str, partition: int | None, records: Sequence[Outgoing]) -> None:
+        """Produce records."""
+        await self._broker.produce(topic, partition, records)
+
+    async def last(self, _tp: TP) -> Record | None:
+        """Return the last message."""
+        if self.unanswered:
+            self.unanswered -= 1
+            raise KafkaError("no answer")
+        sent = self._broker.verdicts()
+        return sent[-1] if sent else None
+
+    async def keys(self, _tp: TP, first: int) -> dict[bytes, int]:
+        """Return the keys in the changelog of cases from an offset on."""
+        return {key: offset for offset, key in enumerate(self._broker.changelogs["cases"]) if offset >= first}
 
 
 class Life:
@@ -186,6 +223,7 @@ class Life:
         self.activity = Activity("by-hand", reasons=(*REASONS, "wrong_partition"), signs=())
         self.partition = Partition(NUMBER, 1, _WINDOWS, TOPICS)
         self.cases = MemoryTable("cases", broker)
+        self.reading = Reading(broker)
         self.acknowledged = 0
         """Records of source topics whose batch was acknowledged."""
         ids = SchemaIds.from_text(SCHEMAS, IDS) if schema_ids is None else schema_ids
@@ -208,6 +246,7 @@ class Life:
             due_limit=1_000,
             max_record_bytes=1024 * 1024,
             residue_key=residue_key,
+            verdicts=VerdictStream(VERDICTS, cast("Engine", self.reading), self.cases, "fingerprint"),
         )
 
     async def recover(self) -> None:

@@ -62,6 +62,7 @@ class Job:
         return topic_table(
             group=self.group,
             sources=self.topics,
+            verdicts=f"{self.group}.verdicts",
             trusted=self.trusted,
             partitions=self.partitions,
             replication_factor=self.copies,
@@ -73,6 +74,7 @@ class Job:
             "CXSTREAM_KAFKA_BOOTSTRAP": self.bootstrap,
             "CXSTREAM_KAFKA_GROUP": self.group,
             **{f"CXSTREAM_KAFKA_TOPICS_{kind.upper()}": name for kind, name in self.topics.items()},
+            "CXSTREAM_KAFKA_VERDICTS_TOPIC": f"{self.group}.verdicts",
             "CXSTREAM_KAFKA_TRUSTED_TOPICS": ",".join(self.trusted),
             "CXSTREAM_KAFKA_PARTITIONS": str(self.partitions),
             "CXSTREAM_KAFKA_REPLICATION_FACTOR": str(self.copies),

@@ -30,6 +30,7 @@ from cxstream.offline.events_file import read_event
 from cxstream.vital_signs import CATALOGUE
 from oracle import evaluator
 from oracle.histories import Event, rfc3339
+from parts.verdicts import Consumer, Message, decode_plain
 from simulation.log import Brokers
 from simulation.world import LISTED_PRODUCTS, LONGEST_WINDOW_MS, STATED_EARLY_MS
 
@@ -214,9 +215,11 @@ class Book:
         *,
         facts_per_case: int,
         residue_key: Callable[[bytes], bytes],
+        verdicts: str,
     ) -> None:
         self._brokers = brokers
         self.group = group
+        self.verdicts = verdicts
         self._policy = policy
         self._facts_per_case = facts_per_case
         self._residue_key = residue_key
@@ -242,6 +245,10 @@ class Book:
         """Cases that were erased or had too many facts."""
         self.gone: set[str] = set()
         """Cases that were closed or forgotten: they hold no facts any more."""
+        self.published: dict[tuple[int, str, str, str], int] = {}
+        """By partition, case, sign and unit: the highest sequence number in the changelog."""
+        self.announced: defaultdict[int, Consumer] = defaultdict(Consumer)
+        """By partition: what a consumer of the topic of verdicts has read."""
         self.findings: list[str] = []
         self._read: dict[TP, int] = {}
         self._checked: dict[TP, int] = {}
@@ -313,6 +320,8 @@ class Book:
 
     def heard(self, tp: TP) -> None:
         """Look at what was just written to a topic of the service's own."""
+        if tp.topic == self.verdicts:
+            self._announcements_written(tp)
         if tp.topic not in (f"{self.group}-{name}" for name in ("cases-changelog", "assets", "relays")):
             return
         log = self._brokers.logs[tp]
@@ -320,19 +329,46 @@ class Book:
             key = (stored.key or b"").decode()
             if tp.topic.endswith("-cases-changelog"):
                 self.written[tp].add(key)
-                self._record_written(key, stored.value)
+                self._record_written(tp.partition, key, stored.value)
             else:
                 relay = read_relay(stored.value)
                 self.posted |= {(key, relay.origin, fact.event_id) for fact in relay.facts}
         self._read[tp] = log.end
 
-    def _record_written(self, case_id: str, value: bytes | None) -> None:
+    def _announcements_written(self, tp: TP) -> None:
+        """Hold messages against the contract, and against the changelog: what is announced was written before."""
+        log = self._brokers.logs[tp]
+        for stored in log.read(self._read.get(tp, 0), 1_000_000)[0]:
+            for wrong in self.announced[tp.partition].broken([(stored.key, stored.value)]):
+                self.find(f"{tp} {stored.offset}: {wrong}")
+            message = decode_plain(stored.value or b"")
+            if not self._is_written(tp.partition, message):
+                self.find(f"{tp} {stored.offset} announces what was never written: {message}")
+        self._read[tp] = log.end
+
+    def _is_written(self, number: int, message: Message) -> bool:
+        """Whether some record in the changelog has published what a message says."""
+        key = message["case_id"], message["sign"], message["unit"]
+        return message["sequence"] <= self.published.get((number, *key), -1)
+
+    def tells(self, number: int, cases: Iterable[Case]) -> None:
+        """Hold what a consumer was told last of every unit against the records of a partition, nothing under way."""
+        named = (case for case in cases if case.case_id not in self.residues)
+        for difference in self.announced[number].differences(named):
+            self.find(f"partition {number}: {difference}")
+
+    def _record_written(self, number: int, case_id: str, value: bytes | None) -> None:
         if case_id in self.residues:
             self._residue_written(case_id, value)
         if value is None:
             self.gone.add(case_id)
+            if self.left.get(self.residue_of(case_id)) is None:  # what comes now begins it anew
+                self.announced[number].forget(self.residues.get(case_id, case_id))
             return
         case = read_case(value)
+        for one in (*case.verdicts, *(one.verdict for one in case.withdrawn)):
+            unit = number, case_id, one.sign, one.unit
+            self.published[unit] = max(one.sequence, self.published.get(unit, 0))
         if len(case.facts) > self._facts_per_case:
             self.find(f"{case_id} is kept with {len(case.facts)} facts, more than {self._facts_per_case}")
         if case.closed is not None:
@@ -498,6 +534,8 @@ class Owner(NamedTuple):
     settled_ms: int
     hears_silence: bool
     """Whether it takes some source topic for dead."""
+    is_announced: bool
+    """Whether it has announced all that its records published."""
 
 
 def fenced(scrapes: Mapping[str, WorkerSnapshot]) -> dict[int, list[tuple[str, PartitionSnapshot]]]:
@@ -639,6 +677,10 @@ class Auditor:
             assert owner.snapshot.watermark_ms is not None
             now_ms = owner.snapshot.watermark_ms
             self._holds_what_was_acknowledged(owner)
+            if owner.is_announced:
+                self.book.tells(owner.snapshot.partition, owner.cases.values())
+            elif complete:
+                self.book.find(f"partition {owner.snapshot.partition} is not announced")
             counted = [
                 one
                 for case_id, case in sorted(owner.cases.items())

@@ -179,6 +179,7 @@ class SimTable(ChangelogTable):
         self._complete = {}
         self._beyond = defaultdict(dict)
         self._stamps = {}
+        self._own = {}
         self._stale = defaultdict(dict)
 
     @property
@@ -333,6 +334,18 @@ class SimEngine:
         records, _next = self._brokers.logs[tp].read(offsets.first, offsets.last - offsets.first + 1, offsets.last + 1)
         return records
 
+    async def keys(self, tp: TP, first: int) -> Mapping[bytes, int]:
+        """Return the keys in a partition from an offset on, each with the offset of its last record."""
+        await self._travel()
+        records, _end = self._brokers.logs[tp].read(first, 1_000_000)
+        return {record.key or b"": record.offset for record in records}
+
+    async def last(self, tp: TP) -> Record | None:
+        """Return the last record of a partition, None where there is none."""
+        await self._travel()
+        records = self._brokers.logs[tp].records
+        return records[-1] if records else None
+
     async def follow(self, topic: str, take: Callable[[Record], None]) -> None:
         """Give every record of a topic's partition 0 to `take`, from its start on, until cancelled."""
         tp, position = TP(topic, 0), 0
@@ -409,10 +422,14 @@ class SimEngine:
             try:
                 await self._travel(asking=False)
                 assignment = await self._coordinator.join(self.member)
+                asked = asyncio.get_running_loop().time()
+                await self._travel(asking=False)
+                self._coordinator.sync(self.member, assignment.generation)
                 await self._travel(asking=False)
             except FencedError:
                 continue
-            self.unheard_since = None
+            if self.unheard_since is not None and self.unheard_since <= asked:
+                self.unheard_since = None
             self.generation, self.assigned, self.standbys = assignment
             self.untouched &= self.assigned
             await self.hooks.on_partitions_assigned(self.assigned)
@@ -545,6 +562,8 @@ class SimEngine:
         self._commit_due = False
         await self.commit()
         behind = any(lane.read > lane.acked for number in self.owned for lane in self.progress(number).values())
+        committed = self._coordinator.committed
+        behind |= any((self.batches.committable(tp) or 0) > committed.get(tp, 0) for tp in self.batches.tps())
         if behind or not self._conditions.heard.is_set():
             self.commit_soon()
 

@@ -73,6 +73,11 @@ class Coordinator:
         self._complete()
         return joining
 
+    def sync(self, member: Member, generation: int) -> None:
+        """Give a member what it was assigned. Raises FencedError if the group has gone on without it."""
+        if self.members.get(member.name) is not member or self.generation != generation:
+            raise FencedError(member.name)
+
     def leave(self, member: Member) -> None:
         """Let a member go, on its own wish or because it was not heard for a session."""
         if self.members.pop(member.name, None) is not None:

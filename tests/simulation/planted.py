@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -454,3 +455,54 @@ def a_standby_is_taken_for_complete() -> AbstractContextManager[object]:
 
     real = ChangelogTable.complete_offset
     return patch.object(ChangelogTable, "complete_offset", complete_offset)
+
+
+# --- the stream of verdicts
+
+
+@bug
+def verdicts_are_announced_before_their_records_are_written() -> AbstractContextManager[object]:
+    """What a record will change is announced, and then it is written."""
+
+    async def write(self: CaseAgent, partition: Partition, written: Sequence[Any]) -> None:
+        offset = self.cases.complete_offset(partition.number) + 1
+        await self._announce(partition, [(offset, one) for record in written for one in record.announced])
+        await real(self, partition, [record._replace(announced=()) for record in written])
+
+    real = CaseAgent._write
+    return patch.object(CaseAgent, "_write", write)
+
+
+@bug
+def what_a_crash_cut_short_is_not_announced_again() -> AbstractContextManager[object]:
+    """A new owner takes everything for announced."""
+
+    async def nothing(self: CaseAgent, partition: Partition) -> None:
+        partition.is_announced = True
+
+    return patch.object(CaseAgent, "_announce_again", nothing)
+
+
+@bug
+def announcements_are_not_waited_for() -> AbstractContextManager[object]:
+    """They are sent, and the batch is acknowledged."""
+
+    async def announce(self: CaseAgent, *args: Any) -> None:  # noqa: ANN401 - the real one's
+        asyncio.ensure_future(real(self, *args)).add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    real = CaseAgent._announce
+    return patch.object(CaseAgent, "_announce", announce)
+
+
+@bug
+def a_closed_case_skips_a_number() -> AbstractContextManager[object]:
+    """Its verdicts are numbered after those of a judgement that was never published."""
+
+    def to_write(old: Case | None, new: Case, *args: Any) -> Case:  # noqa: ANN401 - the real one's
+        case = real(old, new, *args)
+        if case.closed is None or old is None or old.closed is not None:
+            return case
+        return replace(case, verdicts=[replace(one, sequence=one.sequence + 1) for one in case.verdicts])
+
+    real = cxstream.kafka.case_agent.to_write
+    return patch.object(cxstream.kafka.case_agent, "to_write", to_write)

@@ -133,6 +133,7 @@ class Simulation:
             self.policy,
             facts_per_case=self.facts_per_case,
             residue_key=residue_key(self.settings),
+            verdicts=self.settings.kafka.verdicts_topic,
         )
         self.book.trusted = frozenset(trusted)
         self.auditor = Auditor(self.book, self.settings.windows())
@@ -178,6 +179,7 @@ class Simulation:
         for table in ("cases", "boards"):
             self.brokers.create(f"{self.group}-{table}-changelog", self.partitions)
         self.brokers.create(f"{self.group}-watermarks", 1)
+        self.brokers.create(self.settings.kafka.verdicts_topic, self.partitions)
         self.brokers.listeners["audit"] = [self.book.heard]
         commit = self.coordinator.commit
 
@@ -448,6 +450,7 @@ class Simulation:
                     {TP(topic, number): state.acked for topic, state in engine.progress(number).items()},
                     clock.settled_ms,
                     bool(clock.silent_since_ms),
+                    partition.is_announced,
                 )
             )
         self.auditor.compare(owners, figures, complete=complete or (not partial and self.at_rest()))
@@ -466,7 +469,7 @@ class Simulation:
         for number, partition in worker._partitions.items():
             acked = {TP(topic, number): one.acked for topic, one in engine.progress(number).items()} if engine else {}
             if acked and not partition.lock.locked():
-                said_ms = partition.counted_ms - max(0, process.conditions.clock_ahead_ms)
+                said_ms = partition.counted_ms - max(self.clock_ahead_ms)  # an earlier owner's may have been ahead
                 self.book.is_known(process.name, said_ms, acked)
 
     def _may_speak(self, process: Process, scrape: WorkerSnapshot) -> None:

@@ -89,6 +89,7 @@ class Memory(ChangelogTable):
         self._complete = {}
         self._beyond = {0: {}}  # type: ignore[assignment]
         self._stamps = {}
+        self._own = {}
         self._stale = {0: {}}  # type: ignore[assignment]
 
 
@@ -122,8 +123,20 @@ def test_a_tenure_writes_with_a_higher_term_than_all_before() -> None:
     table = Memory()
     table.apply(0, [written(0, b"old", 5, generation=90)], 1)
     table.begin_tenure(0, 1)
-    assert table._stamps[0] == Stamp(6, 1)
+    assert table._own[0] == Stamp(6, 1)
     assert Stamp(6, 1) > Stamp(5, 90)
+
+
+def test_a_tenure_without_a_write_raises_no_term() -> None:
+    """Who owned a partition twice, and wrote nothing, takes what an owner in between wrote for what it is: the last."""
+    table = Memory()
+    table.begin_tenure(0, 1)
+    table.begin_tenure(0, 2)
+    table.apply(0, [written(0, b"theirs", 1, generation=3)], 1)
+    assert not table.stale(0)
+    assert table._partitions[0] == {b"k": b"theirs"}
+    table.begin_tenure(0, 4)
+    assert table._own[0] > Stamp(1, 3)
 
 
 def test_ranges_that_overlap_are_complete_together() -> None:

@@ -49,6 +49,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "kafka.topics.ticket": ("t", "t"),
     "kafka.topics.dispatch": ("d", "d"),
     "kafka.topics.parts": ("p", "p"),
+    "kafka.verdicts_topic": ("v", "v"),
     "kafka.trusted_topics": ("t, p", ["t", "p"]),
     "kafka.partitions": ("24", 24),
     "kafka.replication_factor": ("1", 1),
@@ -252,6 +253,13 @@ def test_an_empty_variable_leaves_out_what_may_be_left_out(tmp_path: Path) -> No
     assert "found ''" in problems_of({"CXSTREAM_KAFKA_GROUP": ""})["kafka.group"]
 
 
+@pytest.mark.parametrize("text", ["none", "None", ""])
+def test_the_stream_of_verdicts_can_be_switched_off(text: str) -> None:
+    """`none`, or nothing, instead of a topic: then there is none; by default there is."""
+    assert load(None, {"CXSTREAM_KAFKA_VERDICTS_TOPIC": text}).kafka.verdicts is None
+    assert load(None, {}).kafka.verdicts == "cxstream.verdicts"
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     """One error names every wrong setting, its variable, what was found where, and what is expected."""
     file = tmp_path / "c.toml"
@@ -297,6 +305,8 @@ def test_every_setting_names_itself_and_the_fix(name: str, tmp_path: Path) -> No
         ("KAFKA_BOOTSTRAP", "a:1, b:2", "found 'a:1, b:2'"),
         ("KAFKA_TOPICS_TICKET", "..", "found '..'"),
         ("KAFKA_TOPICS_TICKET", "cxstream.parts", "is the name of 2 source topics"),
+        ("KAFKA_VERDICTS_TOPIC", "cxstream.parts", "'cxstream.parts' is a source topic"),
+        ("KAFKA_VERDICTS_TOPIC", "..", "found '..'"),
         ("KAFKA_TRUSTED_TOPICS", "cxstream.part", "is no source topic, did you mean cxstream.parts?"),
         ("KAFKA_TRUSTED_TOPICS", "cxstream.parts,cxstream.parts", "'cxstream.parts' 2 times"),
         ("KAFKA_HEARTBEAT_SECONDS", "7", "at most a third of session_timeout_seconds, which is 20"),

@@ -111,6 +111,17 @@ def test_an_erased_hit_is_retracted() -> None:
         assert verdict.retracted == published[verdict.sign].decided
 
 
+def test_closing_a_case_skips_no_number() -> None:
+    """What a case was judged to by the delivery that closed it was not published: its verdicts follow what was."""
+    casebook = booked([opened(), scheduled("0h", "1h", "2h")])
+    casebook.assess(Clock.at(ms("30m")))
+    published = {(verdict.sign, verdict.unit): verdict.sequence for verdict in casebook.cases["C1"].verdicts}
+    casebook.take("C1", facts(erased("30h"))[0])
+    assert casebook.cases["C1"].verdicts
+    for verdict in casebook.cases["C1"].verdicts:
+        assert verdict.sequence == published[verdict.sign, verdict.unit] + 1
+
+
 def test_an_erasure_may_come_first() -> None:
     """The erasure of a case nobody has heard of closes it to all that follows (rule 10)."""
     case, verdicts = residue(erased("4h"), *FIXED)

@@ -67,6 +67,9 @@ class Kafka(Group):
     group: t.Name = "cxstream"
     """Consumer group of the workers; the names of the service's own topics begin with it."""
     topics: Topics = Topics()
+    verdicts_topic: t.TopicOrNone = "cxstream.verdicts"
+    """Topic every change of a published verdict is produced to (docs/verdict-stream.md), of this group alone; `none`
+    switches that off."""
     trusted_topics: t.Different[t.Topic] = ()
     """Source topics whose `cxstream-delivered-at` header is believed (adapters, intake, replay of dead letters)."""
     partitions: t.Whole = Field(12, ge=1, le=1000)
@@ -104,6 +107,11 @@ class Kafka(Group):
     """Static membership: the stable name of this worker (the pod's name), so that a quick restart moves nothing."""
     standby_replicas: t.Whole = Field(0, ge=0, le=10)
     """Workers beside the owner that keep a copy of a partition's state, for a quicker takeover."""
+
+    @property
+    def verdicts(self) -> str | None:
+        """The topic of verdicts, None if they are not announced."""
+        return None if self.verdicts_topic == "none" else self.verdicts_topic
 
 
 class Schema(Group):
@@ -513,6 +521,8 @@ def _topics(kafka: Kafka) -> Iterator[Clash]:
     for source, count in Counter(sources).items():
         if count > 1:
             yield names, f"{t.shown(source)} is the name of {count} source topics", "a topic of its own for each"
+    if kafka.verdicts in sources:
+        yield ("kafka.verdicts_topic", *names), f"{t.shown(kafka.verdicts)} is a source topic", "a topic of its own"
     for topic in kafka.trusted_topics:
         if topic not in sources:
             found = f"{t.shown(topic)} is no source topic{t.nearest(topic, sources, ', did you mean {}?')}"

@@ -182,6 +182,12 @@ Topic = Annotated[
     StringConstraints(pattern=r"^\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=200),
     Says(f"a topic name {_ASCII}"),
 ]
+TopicOrNone = Annotated[
+    str,
+    BeforeValidator(lambda given: "none" if isinstance(given, str) and given.lower() in ("", "none") else given),
+    StringConstraints(pattern=r"^\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=200),
+    Says(f"a topic name {_ASCII}; or none"),
+]
 Host = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9._:-]+$"), Says("an address or host name")]
 Addresses = Annotated[
     str,

@@ -123,6 +123,7 @@ async def _worker(bootstrap: str, folder: Path, port: int) -> AsyncIterator[Proc
         "CXSTREAM_KAFKA_GROUP": GROUP,
         "CXSTREAM_KAFKA_PARTITIONS": str(PARTITIONS),
         "CXSTREAM_KAFKA_REPLICATION_FACTOR": "1",
+        "CXSTREAM_KAFKA_VERDICTS_TOPIC": "none",
         "CXSTREAM_KAFKA_TRUSTED_TOPICS": ",".join(SOURCES.values()),
         "CXSTREAM_LEDGER_LABEL_VALUES_REGION": ",".join(region.name for region in REGIONS),
         "CXSTREAM_LEDGER_LABEL_VALUES_PRODUCT": ",".join(product.name for product in PRODUCTS),

@@ -10,7 +10,7 @@ import msgspec
 from cxstream.domain.effective import delivery_order
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import NEVER_MS
-from cxstream.domain.verdict import Verdict
+from cxstream.domain.verdict import Announced, Verdict
 
 Reception = Literal["applied", "duplicate", "conflict", "refused"]
 """How a case takes a fact: new, known already, known with another content, or refused as the case is closed."""
@@ -27,6 +27,25 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     product: str = "unknown"
     tier: str = "unknown"
     provider: str = "unknown"
+
+
+class Transition(msgspec.Struct, frozen=True, array_like=True):
+    """One published verdict that a record replaces: which, and what was published before it."""
+
+    index: int
+    """Into the verdicts of the record; beyond these, into those it has withdrawn."""
+    old: Announced | None = None
+    """None for the first one of its unit and sign."""
+    old_reason: str = ""
+
+
+class Withdrawn(msgspec.Struct, frozen=True, array_like=True):
+    """A published verdict that is in the record no more, kept so that its numbers go on if it comes back."""
+
+    verdict: Verdict
+    """As it was published last; of a unit that turned out to be none, under the number of that announcement."""
+    is_no_unit: bool
+    """Whether the unit turned out to be none, which is announced; else its sign is not judged here, which is not."""
 
 
 class Case(msgspec.Struct, array_like=True):
@@ -58,6 +77,10 @@ class Case(msgspec.Struct, array_like=True):
     """Its facts were dropped when all its units were final and in no window any more; no case sign is judged again."""
     sightings: list[tuple[str, int]] = []
     """What it shows of the watched loopholes: which, and when in milliseconds (rule 24)."""
+    transitions: list[Transition] = []
+    """Which published verdicts this record replaced when it was written: they can be announced again from it."""
+    withdrawn: list[Withdrawn] = []
+    """Published verdicts of units that turned out to be none, and of signs that are not judged here any more."""
     judged_under: int = 0
     """By which policy and signs it was judged last, as `engine.assess.fingerprint` counts them; 0: not recorded."""
 

@@ -10,6 +10,8 @@ from cxstream.domain.instant import NEVER_MS
 
 Outcome = Literal["pending", "hit", "miss", "excluded"]
 VerdictName = Literal["pending", "provisional_hit", "final_hit", "miss", "excluded"]
+Announced = Literal["pending", "provisional_hit", "final_hit", "miss", "excluded", "withdrawn"]
+"""What is announced of a unit: its verdict, or that it turned out to be none."""
 
 
 class Judgement(NamedTuple):
@@ -45,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     sealed: bool = False
     """Nothing can change it any more."""
     sequence: int = 0
-    """How many published verdicts of this unit and sign came before."""
+    """How many published verdicts of this unit and sign came before, as far as the record remembers."""
     retracted: bool = False
     """A decided verdict of this unit and sign was once taken back."""
     due_ms: int = NEVER_MS

@@ -128,7 +128,7 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock, judge
             sightings=seen,
             judged_under=judged_under,
         )
-    if settles_ms != NEVER_MS and all(verdict.sealed for verdict in verdicts):
+    if settles_ms != NEVER_MS and not changes and all(verdict.sealed for verdict in verdicts):
         return _forget(case, changes, units.late_event_ids(), policy, clock)
     return Assessment(case, changes, units.late_event_ids())
 
@@ -168,13 +168,14 @@ def _forget(
     """Drop the facts and verdicts of a case all of whose units are final and in no window, later the rest of it.
 
     What is left says for a long time that its case signs are final, or that it was closed, so that late facts are not
-    judged as if they were all there is.
+    judged as if they were all there is. Nothing is dropped by the judgement that closed the case or changed a verdict:
+    what that published is announced from the record, again if need be.
     """
     if case.settles_ms == NEVER_MS:
         heard_ms = max((fact.delivered_ms for facts in case.relayed.values() for fact in facts), default=0)
         heard_ms = max(heard_ms, case.crowded_since_ms or 0, case.judged_ms)
         gone_ms = _in_no_window_ms(case.verdicts, policy) if case.verdicts else heard_ms + policy.memory_ms
-        case = msgspec.structs.replace(case, settles_ms=gone_ms)
+        return Assessment(msgspec.structs.replace(case, settles_ms=gone_ms), changes, late_event_ids)
     if case.settles_ms > clock.settled_ms:
         return Assessment(case, changes, late_event_ids)
     if not case.facts and not case.verdicts:
@@ -222,21 +223,9 @@ def close(case: Case, closing: Closing, published: Case, expires_ms: int = NEVER
     its clock reading stays, since the fact that closes a case may have been delivered after what is not taken yet.
     `expires_ms` is when a residue that counts nothing may go.
     """
-    decided = {(verdict.sign, verdict.unit) for verdict in published.verdicts if verdict.decided}
+    before = {(verdict.sign, verdict.unit): verdict for verdict in published.verdicts}
     verdicts = [
-        verdict
-        if verdict.sealed
-        else msgspec.structs.replace(
-            verdict,
-            verdict="excluded",
-            reason=closing,
-            sealed=True,
-            sequence=verdict.sequence + 1,
-            retracted=verdict.retracted or (verdict.sign, verdict.unit) in decided,
-            due_ms=NEVER_MS,
-            since_ms=None,
-            measured=None,
-        )
+        verdict if verdict.sealed else _closed(verdict, closing, before.get((verdict.sign, verdict.unit)))
         for verdict in case.verdicts
     ]
     return Case(
@@ -250,6 +239,20 @@ def close(case: Case, closing: Closing, published: Case, expires_ms: int = NEVER
     )
 
 
+def _closed(verdict: Verdict, closing: Closing, published: Verdict | None) -> Verdict:
+    return msgspec.structs.replace(
+        verdict,
+        verdict="excluded",
+        reason=closing,
+        sealed=True,
+        sequence=0 if published is None else published.sequence + 1,
+        retracted=verdict.retracted or (published is not None and published.decided),
+        due_ms=NEVER_MS,
+        since_ms=None,
+        measured=None,
+    )
+
+
 def _unit_of(standing: _Standing) -> str:
     return standing.new.unit
 
@@ -257,7 +260,7 @@ def _unit_of(standing: _Standing) -> str:
 def anonymous(case: Case, name: str) -> Case:
     """Return the residue of an erased case under another name: what it contributes, and no id of its own (rule 10)."""
     verdicts = [msgspec.structs.replace(verdict, unit=str(number)) for number, verdict in enumerate(case.verdicts)]
-    return msgspec.structs.replace(case, case_id=name, verdicts=verdicts)
+    return msgspec.structs.replace(case, case_id=name, verdicts=verdicts, transitions=[], withdrawn=[])
 
 
 class Units:
@@ -288,10 +291,10 @@ class Units:
         """
         if unit.kind == "case":
             if self._case.case_id not in final and not self._case.is_forgotten:
-                yield self._case.case_id, self._fold(unit, self._case.case_id)
+                yield self._case.case_id, self.fold(unit, self._case.case_id)
             return
         for unit_id in sorted(self.own_evidence().units(unit.kind) - final):
-            folded = self._fold(unit, unit_id)
+            folded = self.fold(unit, unit_id)
             if unit_id in folded.evidence.units(unit.kind):
                 yield unit_id, folded
 
@@ -308,7 +311,8 @@ class Units:
         """Return the facts that may count for a unit of this kind."""
         return self._all if unit.relayed else self._own
 
-    def _fold(self, unit: Unit, unit_id: str) -> Folded:
+    def fold(self, unit: Unit, unit_id: str) -> Folded:
+        """Return what counts for one unit."""
         key = unit, unit_id
         if key not in self._folded:
             self._folded[key] = fold(self.stack(unit), unit.seal, unit_id, self._policy)
@@ -378,13 +382,14 @@ def _published(old: Verdict | None, new: Verdict) -> Verdict:
         following = msgspec.structs.replace(new, sequence=old.sequence, retracted=old.retracted)
     if following == old:
         return old
-    if _published_of(new) == _published_of(old):
+    if published_of(new) == published_of(old):
         return following
     taken_back = old.decided and not (new.decided and (new.verdict == "miss") == (old.verdict == "miss"))
     return msgspec.structs.replace(following, sequence=old.sequence + 1, retracted=old.retracted or taken_back)
 
 
-def _published_of(verdict: Verdict) -> tuple[object, ...]:
+def published_of(verdict: Verdict) -> tuple[object, ...]:
+    """Return what a reader acts on: a verdict that differs in it is published under the next number."""
     return verdict.verdict, verdict.reason, verdict.anchor_ms, verdict.sealed, verdict.measured
 
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, Protocol
 
+from aiokafka.errors import KafkaError
+from msgspec.structs import replace
+
 from cxstream.domain.cases import Case, Reception
 from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.instant import DAY_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.vocabulary import fields_of
-from cxstream.engine.assess import Assessment, Catalogue, Change, Clock, anonymous, assess, close, fingerprint, receive
+from cxstream.engine.assess import Assessment, Catalogue, Clock, anonymous, assess, close, fingerprint, receive
 from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
+from cxstream.engine.transitions import Announcement, announcements, to_write
 from cxstream.kafka.changelog_table import Outgoing, PartitionLostError
 from cxstream.kafka.codec import Codec
 from cxstream.kafka.dead_letters import SourceRecord, dead_letter
@@ -26,15 +31,23 @@ from cxstream.kafka.records import (
     NewerRecordError,
     Relay,
     UnreadableRecordError,
+    is_residue,
     read_board,
     read_case,
     read_relay,
     write,
 )
 from cxstream.kafka.schemas import RegistryUnavailableError, SchemaIds, UnknownSchemaIdError
+from cxstream.kafka.verdict_stream import VerdictStream
+
+logger = logging.getLogger(__name__)
 
 REGISTRY_ATTEMPTS = 20
 REGISTRY_PAUSE_SECONDS = 1.0
+ANNOUNCE_PAUSE_SECONDS = 1.0
+"""Between attempts to find out what is not announced yet."""
+ANNOUNCE_RECORDS = 500
+"""Records announced again at a time."""
 SWEEP_BOARDS = 5
 """Boards looked at in one go: ten a second are nearly a million in a day."""
 
@@ -112,7 +125,7 @@ class _FreshFact:
 class _CaseInHand:
     """One case of a batch: as it was read, as it is now, and what the batch did to it."""
 
-    __slots__ = ("case", "fresh", "is_over", "key", "old")
+    __slots__ = ("case", "evidence", "fresh", "is_over", "key", "old")
 
     def __init__(self, key: bytes, old: Case | None) -> None:
         self.key = key
@@ -122,6 +135,13 @@ class _CaseInHand:
         """The case's own facts that were new in this batch, those of unknown types left out."""
         self.is_over = False
         """Nothing of the record is needed any more."""
+        self.evidence: dict[tuple[str, str], tuple[str, ...]] = {}
+        """What the verdicts that were just judged rest on, by sign and unit."""
+
+    @property
+    def is_to_bury(self) -> bool:
+        """Whether the case is erased, and still stands under its own name."""
+        return self.case.closed == "erased" and not self.is_over and not is_residue(self.key)
 
     @property
     def is_unknown(self) -> bool:
@@ -137,6 +157,8 @@ class _Written(NamedTuple):
     data: bytes | None
     old: Case | None
     new: Case | None
+    announced: Sequence[Announcement] = ()
+    """What it changes of what was published."""
 
 
 class _BoardInHand:
@@ -191,6 +213,8 @@ class CaseAgent:
     """A larger case record leaves its residue (overflow)."""
     residue_key: Callable[[bytes], bytes]
     """Returns the key an erased case is remembered under, from which its own cannot be told."""
+    verdicts: VerdictStream | None = None
+    """Where changes of published verdicts are announced."""
     judged_under: int = field(init=False)
     """Fingerprint of catalogue and policy, kept with every case that is judged."""
 
@@ -206,6 +230,7 @@ class CaseAgent:
             if batch.tp.topic == self.topics.assets:
                 await self._process_boards(partition, batch)
             else:
+                await self._announce_again(partition)
                 await self._process_cases(partition, batch)
             batch.ack()
 
@@ -215,6 +240,7 @@ class CaseAgent:
         while more:
             async with partition.lock:
                 self._check_owned(partition)
+                await self._announce_again(partition)
                 clock = self.clock(partition)
                 in_hand = self._due(partition, clock, {})
                 await self._publish(partition, in_hand, clock)
@@ -236,6 +262,7 @@ class CaseAgent:
             known = {key: board for key, board in boards.items() if board.new.facts or board.new.crowded_since_ms}
             await self._publish_boards(partition, known)
             return
+        await self._announce_again(partition)
         in_hand: dict[bytes, _CaseInHand] = {}
         buried: list[tuple[bytes, bytes | None]] = []
         for record in records:
@@ -432,12 +459,11 @@ class CaseAgent:
         clock: Clock,
         sent: Sequence[Awaitable[None]] = (),
     ) -> None:
-        """Judge the cases in hand, relay what others must learn, write the records, then let the ledger follow.
+        """Judge the cases in hand, relay what others must learn, write the records, announce what they change.
 
         Relays and dead letters (`sent`) are acknowledged before the records are written: a record that holds a fact
         proves that its relays are out, so a replay need not repeat them.
         """
-        changes: list[Change] = []
         relays: list[Outgoing] = []
         assets: list[Outgoing] = []
         for taken in in_hand.values():
@@ -446,49 +472,113 @@ class CaseAgent:
                 assets += _outgoing(to_boards)
                 relays += _outgoing(to_survivors)
             assessment = assess(taken.case, self.catalogue, self.policy, clock, self.judged_under)
-            taken.case = assessment.case
+            taken.case = to_write(taken.old, assessment.case, self.catalogue)
             taken.is_over = assessment.is_over
-            changes += assessment.changes
+            taken.evidence = {(change.new.sign, change.new.unit): change.evidence for change in assessment.changes}
             self._count_late(taken, assessment)
         await asyncio.gather(
             *sent,
             *([self.produce(self.topics.assets, None, assets)] if assets else []),
             *([self.produce(self.topics.relays, None, relays)] if relays else []),
         )
-        written = [written for taken in in_hand.values() for written in self._written(partition.number, taken)]
-        if written:
-            self._check_owned(partition)
-            await self.cases.put_many(partition.number, [(record.key, record.data) for record in written])
+        known = [taken for taken in in_hand.values() if not taken.is_unknown]
+        await self._write(partition, [record for taken in known for record in self._written(taken)])
+        await self._write(partition, [record for taken in known for record in self._buried(partition.number, taken)])
+        partition.counted_ms = max(partition.counted_ms, clock.now_ms)
+
+    async def _write(self, partition: Partition, written: Sequence[_Written]) -> None:
+        """Write records, let ledger and deadlines follow, and announce what they change once they are acknowledged.
+
+        The ledger comes first: a worker that loses the partition while it announces, and keeps its tables, has one that
+        fits them, and the next `_publish` announces again.
+        """
+        if not written:
+            return
+        self._check_owned(partition)
+        partition.is_announced = False
+        ranges = await self.cases.put_many(partition.number, [(record.key, record.data) for record in written])
         for record in written:
             partition.update(record.key, record.old, record.new)
-        partition.counted_ms = max(partition.counted_ms, clock.now_ms)
-        for change in changes:
-            self.activity.verdict_changed(
-                change.new.sign, change.old.verdict if change.old else None, change.new.verdict
-            )
+        # Up to the first record that is not ours: what another worker wrote late may be all that is known elsewhere.
+        known = self.cases.complete_offset(partition.number) + 1
+        offsets = (min(known, offset) for first, last in ranges for offset in range(first, last + 1))
+        await self._announce(
+            partition,
+            [(offset, one) for offset, record in zip(offsets, written, strict=True) for one in record.announced],
+        )
+        partition.is_announced = True
+        for one in (one for record in written for one in record.announced if one.announced != "withdrawn"):
+            old = one.old[0] if one.old is not None and one.old[0] != "withdrawn" else None
+            self.activity.verdict_changed(one.sign, old, one.announced)
 
-    def _written(self, number: int, taken: _CaseInHand) -> Iterator[_Written]:
-        """Yield the records to write of a case: none of one that is not known, two of one that is erased now.
+    async def _announce(self, partition: Partition, announced: Iterable[tuple[int, Announcement]]) -> None:
+        if self.verdicts is not None:
+            self._check_owned(partition)
+            await self.verdicts.announce(partition.number, announced)
+
+    async def _announce_again(self, partition: Partition) -> None:
+        """Announce what an owner before, or this one, has written and may not have announced: once in a tenure.
+
+        To be called before cases are read: nothing may be written over what is to be announced from it. All there was
+        before a write was announced before it, so it is no more than what the last one changed.
+        """
+        if partition.is_announced:
+            return
+        waiting = iter((await self._unannounced(partition)).items())
+        while some := list(islice(waiting, ANNOUNCE_RECORDS)):
+            await self._announce(partition, self._said_by(partition.number, some))
+        partition.is_announced = True
+
+    async def _unannounced(self, partition: Partition) -> Mapping[bytes, int]:
+        """Return the keys to announce again, patiently while they cannot be read; raises PartitionLostError."""
+        while self.verdicts is not None:
+            try:
+                return await self.verdicts.unannounced(partition.number)
+            except KafkaError as error:
+                logger.warning("what is not announced of partition %d cannot be read yet: %s", partition.number, error)
+                await asyncio.sleep(ANNOUNCE_PAUSE_SECONDS)
+            finally:
+                self._check_owned(partition)
+        return {}
+
+    def _said_by(self, number: int, keys: Iterable[tuple[bytes, int]]) -> Iterator[tuple[int, Announcement]]:
+        """Yield what the records of some keys changed when they were written, each with the offset it came with."""
+        for key, offset in keys:
+            data = self.cases.get(number, key)
+            if data is not None:
+                for one in announcements(read_case(data), self.catalogue, self.policy):
+                    yield offset, one
+
+    def _written(self, taken: _CaseInHand) -> Iterator[_Written]:
+        """Yield the record to write of a case, none of one that is erased and has nothing to announce.
 
         One too large for the changelog leaves its residue (overflow).
         """
         key, old, new = taken.key, taken.old, taken.case
-        if taken.is_unknown:
-            return
         if taken.is_over:
             yield _Written(key, None, old, None)
-        elif new.closed == "erased" and (old is None or old.closed != "erased"):
-            residue_key = self.residue_key(key)
-            residue = anonymous(new, residue_key.decode())
+            return
+        data = write(new)
+        if len(data) > self.max_record_bytes:
+            published = replace(old or Case(new.case_id), judged_ms=new.judged_ms)
+            new = to_write(old, close(new, "overflow", published), self.catalogue)
+            data = write(new)
+        announced = () if new is old else (*announcements(new, self.catalogue, self.policy, taken.evidence),)
+        if announced or not taken.is_to_bury:
+            taken.old = taken.case = new
+            yield _Written(key, data, old, new, announced)
+
+    def _buried(self, number: int, taken: _CaseInHand) -> Iterator[_Written]:
+        """Yield the two records that an erased case leaves, once what its erasure changed is announced (rule 10).
+
+        Until then its record holds no facts, but says what to announce: it could not be said of what is left.
+        """
+        if taken.is_to_bury:
+            residue_key = self.residue_key(taken.key)
+            residue = anonymous(taken.case, residue_key.decode())
             left = self.cases.get(number, residue_key)  # of an earlier attempt, whose second record was lost
             yield _Written(residue_key, write(residue), None if left is None else read_case(left), residue)
-            yield _Written(key, None, old, None)  # last: were it the only one to arrive, what was final would be lost
-        else:
-            data = write(new)
-            if len(data) > self.max_record_bytes:
-                new = close(new, "overflow", new)
-                data = write(new)
-            yield _Written(key, data, old, new)
+            yield _Written(taken.key, None, taken.old, None)  # last: alone, it would lose what was final
 
     @staticmethod
     def _count_late(taken: _CaseInHand, assessment: Assessment) -> None:

@@ -160,8 +160,10 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         # Up to which changelog offset this memory is complete, and what we wrote beyond a gap (see unread_ranges).
         self._complete: dict[int, int] = {}
         self._beyond: defaultdict[int, dict[int, int]] = defaultdict(dict)
-        # The highest stamp seen in the changelog, and the records of lower stamps that came after it, by key.
+        # The highest stamp that is in the changelog, as far as we know, and the one we write with.
         self._stamps: dict[int, Stamp] = {}
+        self._own: dict[int, Stamp] = {}
+        # The records of lower stamps that came after the highest, by key.
         self._stale: defaultdict[int, dict[bytes, list[Record]]] = defaultdict(dict)
 
     def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]  # the partition is part of a key
@@ -194,9 +196,10 @@ class ChangelogTable(faust.Table[bytes, bytes]):
 
         def acknowledged(ranges: list[OffsetRange]) -> None:
             if self._partitions.get(partition) is keys:  # else it was given up meanwhile
+                self._stamps[partition] = max(stamp, self._stamps.get(partition, stamp))
                 self._advance(partition, ranges)
 
-        stamp = self._stamps.get(partition, Stamp(0, 0))
+        stamp = self._own.get(partition, Stamp(0, 0))
         headers: Headers = [(STAMP_HEADER, b"%d.%d" % stamp)]
         records = (Outgoing(key, value, headers) for key, value in items)
         sent = self._writes.send(self.changelog_topic_name, partition, records, acknowledged)
@@ -225,8 +228,12 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         return gaps
 
     def begin_tenure(self, partition: int, generation: int) -> None:
-        """Write with a higher stamp than anything in the changelog, now that all of it is read."""
-        self._stamps[partition] = Stamp(self._stamps.get(partition, Stamp(0, 0)).term + 1, generation)
+        """Write with a higher stamp than anything in the changelog, now that all of it is read.
+
+        Its term is not raised by a tenure in which nothing was written: whoever owned the partition in between, and
+        found nothing of ours, would have written with a lower stamp.
+        """
+        self._own[partition] = Stamp(self._stamps.get(partition, Stamp(0, 0)).term + 1, generation)
 
     def stale(self, partition: int) -> Sequence[Record]:
         """Return records that an owner of old wrote after a later one had written, and nobody has written over.
@@ -275,6 +282,7 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         self._complete.pop(partition, None)
         self._beyond.pop(partition, None)
         self._stamps.pop(partition, None)
+        self._own.pop(partition, None)
         self._stale.pop(partition, None)
 
     def persisted_offset(self, tp: TP) -> int | None:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 import faust
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.group_coordinator import SyncGroupRequest
 from aiokafka.errors import KafkaError
 from faust.exceptions import ImproperlyConfigured
 from faust.tables.manager import TableManager
@@ -125,7 +126,7 @@ class EngineSettings:
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer, in Faust's thread for it: fetches, heartbeats and commits."""
 
-    #: When the request of the last heartbeat the coordinator accepted was sent (monotonic seconds).
+    #: When the last heartbeat, or request for an assignment, that the coordinator accepted was sent (seconds).
     heard_at = 0.0
 
     def _create_worker_consumer(self, transport: Any) -> Any:
@@ -150,6 +151,16 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             return accepted
 
         coordinator._do_heartbeat = timed_heartbeat
+        send = coordinator._send_req
+
+        async def timed_send(request: Any) -> Any:
+            sent_at = monotonic()
+            response = await send(request)
+            if isinstance(request, SyncGroupRequest) and response.error_code == 0:
+                self.heard_at = sent_at  # not now: an answer may have waited in a paused process, and be void since
+            return response
+
+        coordinator._send_req = timed_send
 
     async def fetch_ranges(self, wanted: set[TP], *, timeout_seconds: float, alive: bool) -> dict[TP, ReadRange]:
         """Return what was fetched for each wanted partition, and how far its position moved, with or without records.
@@ -279,7 +290,6 @@ class _Consumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         # Adds to stock, before it: the check of co-partitioning and our hook.
-        self._thread.heard_at = monotonic()
         if not self.app.should_stop:
             try:
                 assigned_numbers = self.app.co_partitions()
@@ -543,14 +553,23 @@ class EngineApp(faust.App):
 
     async def read(self, tp: TP, offsets: OffsetRange) -> Sequence[Record]:
         """Read a range of a partition, outside the group; what was compacted away is missing."""
-        records: list[Record] = []
+        async with self._outside_consumer() as consumer:
+            return [record async for record in _between(consumer, tp, offsets)]
+
+    async def keys(self, tp: TP, first: int) -> Mapping[bytes, int]:
+        """Return the keys in a partition from an offset on, each with the offset of its last record."""
         async with self._outside_consumer() as consumer:
             consumer.assign([tp])
-            consumer.seek(tp, offsets.first)
-            while await consumer.position(tp) <= offsets.last:
-                for fetched in (await consumer.getmany(timeout_ms=500)).values():
-                    records += [record for record in fetched if record.offset <= offsets.last]
-        return records
+            written = OffsetRange(first, (await consumer.end_offsets([tp]))[tp] - 1)
+            return {record.key: record.offset async for record in _between(consumer, tp, written)}
+
+    async def last(self, tp: TP) -> Record | None:
+        """Return the last record of a partition; None where nothing was written, or nothing of it is left."""
+        async with self._outside_consumer() as consumer:
+            consumer.assign([tp])
+            end = (await consumer.end_offsets([tp]))[tp]
+            tail = [record async for record in _between(consumer, tp, OffsetRange(end - 1, end - 1))] if end else []
+        return tail[-1] if tail else None
 
     async def follow(self, topic: str, take: Callable[[Record], None]) -> None:
         """Give every record of a topic's partition 0 to `take`, from its start on, until cancelled."""
@@ -742,6 +761,18 @@ class EngineApp(faust.App):
 
     def _aiokafka_producer(self) -> Any:
         return self.producer._ensure_producer()  # type: ignore[attr-defined]
+
+
+async def _between(consumer: AIOKafkaConsumer, tp: TP, offsets: OffsetRange) -> AsyncIterator[Record]:
+    if offsets.last < offsets.first:
+        return
+    consumer.assign([tp])
+    consumer.seek(tp, offsets.first)
+    while await consumer.position(tp) <= offsets.last:
+        for fetched in (await consumer.getmany(timeout_ms=500)).values():
+            for record in fetched:
+                if record.offset <= offsets.last:
+                    yield record
 
 
 def run(app: EngineApp, *, loglevel: str = "INFO") -> NoReturn:

@@ -13,7 +13,7 @@ from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
 from cxstream.engine.ledger import Ledger, Row, Windows
 from cxstream.engine.watermark import NOTHING, Marks, PartitionMarks, Said
-from cxstream.kafka.records import read_case
+from cxstream.kafka.records import is_residue, read_case
 
 YIELD_EVERY_RECORDS = 500
 """Rebuilding lets the event loop breathe after this many records."""
@@ -48,6 +48,8 @@ class Partition:
         """Boards still to be looked at for cases that are long over."""
         self.counted_ms = 0
         """The clock reading that the ledger follows."""
+        self.is_announced = False
+        """Whether all that was published is announced, by this owner or those before."""
         self.caught_up = False
         """Whether all that was in the topics when the partition was taken over is processed, and the clock heard."""
         self._behind: Mapping[str, int] | None = None
@@ -57,13 +59,15 @@ class Partition:
         """Add up what the recovered case records contribute: no case is judged for it.
 
         But one that was last judged by another policy, or other signs, than those of this fingerprint is to be judged,
-        though all of it be final: a unit whose facts were too late for all that there was may come to exist.
+        though all of it be final: a unit whose facts were too late for all that there was may come to exist. And one
+        that was erased is to be buried: its owner ended before it had.
         """
         floor_ms = 0
         for count, (key, data) in enumerate(records, start=1):
             case = read_case(data)
             self.update(key, None, case)
-            if case.facts and case.judged_under != judged_under:
+            is_to_bury = case.closed == "erased" and not is_residue(key)
+            if is_to_bury or (case.facts and case.judged_under != judged_under):
                 self._recheck[key] = None
             floor_ms = max(floor_ms, case.judged_ms)
             if count % YIELD_EVERY_RECORDS == 0:

@@ -126,6 +126,18 @@ class Engine(Protocol):
     async def read(self, tp: TP, offsets: OffsetRange) -> Sequence[Record]:
         """Read a range of a partition, outside the group; what was compacted away is missing. Raises KafkaError."""
 
+    async def keys(self, tp: TP, first: int) -> Mapping[bytes, int]:
+        """Return the keys in a partition from an offset on, each with the offset of its last record.
+
+        Raises KafkaError.
+        """
+
+    async def last(self, tp: TP) -> Record | None:
+        """Return the last record of a partition; None where nothing was written, or nothing of it is left.
+
+        Raises KafkaError.
+        """
+
     async def follow(self, topic: str, take: Callable[[Record], None]) -> None:
         """Give every record of a topic's partition 0 to `take`, from its start on, until cancelled."""
 

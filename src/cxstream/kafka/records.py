@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import msgspec
@@ -13,6 +14,16 @@ from cxstream.engine.boards import Board
 VERSION = b"\x01"
 LAST_VERSION = b"\x1f"
 """Raised when old readers could no longer read what is written; fields are only ever appended within a version."""
+
+
+RESIDUE_PREFIX = b"erased:"
+"""Of the key an erased case is remembered under; a hash in 32 hexadecimal digits follows."""
+_RESIDUE_KEY = re.compile(re.escape(RESIDUE_PREFIX) + rb"[0-9a-f]{32}")
+
+
+def is_residue(key: bytes) -> bool:
+    """Whether a key of the table of cases is that of an erased case, from which its own cannot be told."""
+    return _RESIDUE_KEY.fullmatch(key) is not None
 
 
 class Relay(msgspec.Struct, array_like=True):

@@ -281,8 +281,20 @@ def _naive(fields: Mapping[str, _Type]) -> tuple[str, ...]:
     return tuple(naive)
 
 
+def packaged(topic: str) -> dict[str, str]:
+    """Return the texts of a topic's packaged schemas by name (`ticket/v1`), as they were written."""
+    folder: Traversable = resources.files("cxstream") / "_schemas"
+    if not folder.is_dir():
+        folder = Path(__file__).resolve().parents[3] / "schemas"
+    return {
+        f"{topic}/{file.name.removesuffix('.avsc')}": file.read_text("utf-8")
+        for file in (folder / topic).iterdir()
+        if re.fullmatch(r"v\d+\.avsc", file.name)
+    }
+
+
 class Schemas:
-    """The packaged schemas, one per topic and version."""
+    """The packaged schemas of events, one per topic and version."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         """Read schemas from their JSON texts by name (`ticket/v1`); raises SchemaRefusedError."""
@@ -293,15 +305,7 @@ class Schemas:
     @classmethod
     def packaged(cls) -> Schemas:
         """Read what is installed: `cxstream/_schemas` of a wheel, else `schemas/` of the source checkout."""
-        folder: Traversable = resources.files("cxstream") / "_schemas"
-        if not folder.is_dir():
-            folder = Path(__file__).resolve().parents[3] / "schemas"
-        texts = {}
-        for topic in vocabulary.TOPICS:
-            for file in (folder / topic).iterdir():
-                if re.fullmatch(r"v\d+\.avsc", file.name):
-                    texts[f"{topic}/{file.name.removesuffix('.avsc')}"] = file.read_text("utf-8")
-        return cls(texts)
+        return cls({name: text for topic in vocabulary.TOPICS for name, text in packaged(topic).items()})
 
     @property
     def names(self) -> tuple[str, ...]:

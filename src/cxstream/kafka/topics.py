@@ -30,6 +30,8 @@ BOARDS_TABLE = "boards"
 SOURCE_RETENTION_MS = 90 * DAY_MS
 """As long as a case that nobody ends lives: state lost for good can be built again from the sources."""
 DEAD_LETTER_RETENTION_MS = 30 * DAY_MS
+VERDICT_RETENTION_MS = 30 * DAY_MS
+"""A consumer that is further behind than this misses changes; so long stays what was said of a case erased since."""
 TOMBSTONE_RETENTION_MS = 7 * DAY_MS
 """A reader that is further behind than this would miss that a case was forgotten."""
 COMPACTION_LAG_MS = DAY_MS
@@ -48,7 +50,7 @@ PAUSE_SECONDS = 0.5
 REQUEST_SECONDS = 5.0
 """One request; a broker that is silent for so long is asked again while the time of the check lasts."""
 
-Role = Literal["source", "assets", "relays", "changelog", "watermarks", "dead-letters"]
+Role = Literal["source", "assets", "relays", "changelog", "verdicts", "watermarks", "dead-letters"]
 Severity = Literal["error", "warning", "created"]
 
 
@@ -80,6 +82,8 @@ class TopicTable:
     relays: Topic
     changelogs: Mapping[str, Topic]
     """By the name of the table."""
+    verdicts: Topic | None
+    """Where changes of published verdicts are announced, None if they are not."""
     watermarks: Topic
     dead_letters: Mapping[str, Topic]
     """By the name of the topic a rejected record was read from."""
@@ -87,7 +91,8 @@ class TopicTable:
     @property
     def topics(self) -> tuple[Topic, ...]:
         """Every topic, sources first."""
-        own = (self.assets, self.relays, *self.changelogs.values(), self.watermarks)
+        verdicts = () if self.verdicts is None else (self.verdicts,)
+        own = (self.assets, self.relays, *self.changelogs.values(), *verdicts, self.watermarks)
         return (*self.sources.values(), *own, *self.dead_letters.values())
 
     @property
@@ -108,8 +113,9 @@ def topic_table(
     trusted: Collection[str] = (),
     partitions: int,
     replication_factor: int,
+    verdicts: str | None = None,
 ) -> TopicTable:
-    """Return the topics of a group; `sources` are topic names by kind, `trusted` some of these names.
+    """Return the topics of a group; `sources` are topic names by kind, `trusted` some of these, `verdicts` is one name.
 
     Raises ValueError if two topics have the same name.
     """
@@ -150,6 +156,7 @@ def topic_table(
         **large,
     }
     small = {"cleanup.policy": "compact", "segment.bytes": str(WATERMARK_SEGMENT_BYTES)}
+    announced = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(VERDICT_RETENTION_MS)}
     dead = {
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(DEAD_LETTER_RETENTION_MS),
@@ -176,6 +183,9 @@ def topic_table(
                 f"{group}-{BOARDS_TABLE}-changelog", "changelog", "the boards of assets", "asset_id", compacted
             ),
         },
+        verdicts=None
+        if verdicts is None
+        else topic(verdicts, "verdicts", "changes of published verdicts", "unit", announced),
         watermarks=topic(
             watermarks_topic(group), "watermarks", "how far every partition is", "partition", small, partitions=1
         ),
