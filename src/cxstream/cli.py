@@ -13,7 +13,7 @@ import click
 import orjson
 
 from cxstream.config import ConfigError, Settings, describe, load, policy_stated, reference
-from cxstream.domain.instant import MINUTE_MS, format_instant, parse_instant
+from cxstream.domain.instant import MINUTE_MS, SECOND_MS, format_instant, parse_instant
 from cxstream.domain.policy import Policy
 from cxstream.engine.policies import fingerprint_of
 from cxstream.exposition.families import FAMILIES
@@ -23,6 +23,7 @@ from cxstream.offline.events_file import WrongLine, read_events
 from cxstream.offline.explain import UnknownCaseError, explain_case
 from cxstream.offline.judge import judge_facts
 from cxstream.offline.what_if import compare
+from cxstream.render.alerts import DEFAULT_SITE, Site
 from cxstream.render.artefacts import artefacts, stale, write
 from cxstream.vital_signs import CATALOGUE, TIERS, of_tiers
 
@@ -140,9 +141,18 @@ def policies(config_path: Path | None) -> None:
 @main.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit status 1 if a file is not what would be written.")
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path())
-def render(root: Path, *, check: bool) -> None:
-    """Generate rules, inventories and reference pages from the catalogue and the settings."""
-    texts = artefacts(FAMILIES, Settings().windows().levels) | {"docs/configuration.md": reference()}
+@click.option("--runbooks", default=DEFAULT_SITE.runbooks, show_default=True, help="URL of docs/runbooks, for alerts.")
+@click.option("--dashboards", default=DEFAULT_SITE.dashboards, show_default=True, help="URL of Grafana.")
+def render(root: Path, runbooks: str, dashboards: str, *, check: bool) -> None:
+    """Generate rules, alerts, inventories and reference pages from the catalogue and the settings."""
+    settings = Settings()
+    silent_after = {topic: after_ms // SECOND_MS for topic, after_ms in settings.kafka.source_silent_after.items()}
+    texts = artefacts(
+        FAMILIES,
+        settings.windows().levels,
+        silent_after_seconds=silent_after,
+        site=Site(runbooks.rstrip("/"), dashboards.rstrip("/")),
+    ) | {"docs/configuration.md": reference()}
     lines = stale(root, texts) if check else write(root, texts)
     for line in lines:
         click.echo(line)

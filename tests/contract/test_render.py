@@ -24,18 +24,20 @@ from cxstream.exposition.activity import Activity
 from cxstream.exposition.collector import Collector, page
 from cxstream.exposition.families import FAMILIES
 from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
-from cxstream.render.artefacts import METRICS, RULES, VITAL_SIGNS, artefacts, stale, write
+from cxstream.render.artefacts import ALERTS, METRICS, RULES, VITAL_SIGNS, artefacts, stale, write
 from cxstream.render.reference import rules_of, trace
 from cxstream.render.rules import COVERED, FENCED, WATERMARK_AGE, recording_rules, rules_file
 from cxstream.vital_signs import CATALOGUE
 from cxstream.web.server import Server
 from parts.prometheus import Prometheus, promtool, require_prometheus
+from parts.rules import rules_under
 
 ROOT = Path(__file__).resolve().parents[2]
 RULE_TESTS = sorted((ROOT / "tests" / "contract" / "promtool").glob("*.yml"))
 LEVELS = Settings().windows().levels
 GENERATED = artefacts(FAMILIES, LEVELS)
 _RULES_OF_TEST = f"../../../{RULES}"
+_TESTED = rules_under(recording_rules(LEVELS, CATALOGUE), " ".join(file.read_text("utf-8") for file in RULE_TESTS))
 
 
 # --- The files ---
@@ -129,6 +131,7 @@ def test_the_reference_says_of_every_sign_what_a_reader_asks() -> None:
 def test_rules_use_only_series_that_exist() -> None:
     """Every name in an expression is a family of the inventory or recorded by a rule before it, and no name twice."""
     known = {family.name for family in FAMILIES}
+    known |= {f"{family.name}_{part}" for family in FAMILIES if family.buckets for part in ("bucket", "sum", "count")}
     for rule in recording_rules(LEVELS, CATALOGUE):
         assert set(re.findall(r"[a-z_:]*cxstream_[a-z_:0-9]+", rule.expr)) <= known, rule.record
         assert rule.record not in known
@@ -216,7 +219,7 @@ def test_a_broken_rule_breaks_a_test(mutation: str, tmp_path: Path) -> None:
     """Rules without the fence, a gate or a guard are still rules to Prometheus, and fail at least one unit test."""
     require_prometheus()
     old, new = MUTATIONS[mutation]
-    text = GENERATED[RULES]
+    text = rules_file(_TESTED)
     mutated = old.sub(new, text) if isinstance(old, re.Pattern) else text.replace(old, new)
     assert mutated != text, "the mutation does not apply any more"
     rules = tmp_path / "rules.yml"
@@ -335,7 +338,7 @@ def test_prometheus_reads_workers_and_fences_them() -> None:
     with (
         served(old) as one,
         served(new) as two,
-        Prometheus({"cxstream": [one, two]}, rule_files=[ROOT / RULES]) as server,
+        Prometheus({"cxstream": [one, two]}, rule_files=[ROOT / RULES, ROOT / ALERTS]) as server,
     ):
         server.wait_for('count(up{job="cxstream"} == 1) == 2')
         server.wait_for(f"{trusted} == 0.75")
@@ -345,3 +348,6 @@ def test_prometheus_reads_workers_and_fences_them() -> None:
         server.wait_for('abs(job:cxstream_repeat_failure:trusted{group="cxstream"} - 0.2) < 1e-9')
         server.wait_for("region:cxstream_vital_sign_good_per_units:ratio == 1")
         assert server.value(COVERED) == 1
+        server.wait_for('ALERTS{alertname="Watchdog", alertstate="firing"}')
+        groups = server.get("/api/v1/rules")["groups"]
+        assert {rule.get("lastError") for group in groups for rule in group["rules"]} == {None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from cxstream.render.alerts import Alert, runbook
 from cxstream.render.rules import Rule
 
 
@@ -28,14 +29,23 @@ class MetricFamily(Protocol):
         """One line on what it says."""
 
 
-def inventory(families: Iterable[MetricFamily], rules: Iterable[Rule]) -> str:
-    """Return docs/metrics.md: what workers expose and what Prometheus records from it."""
+def inventory(families: Iterable[MetricFamily], rules: Iterable[Rule], alerts: Iterable[Alert]) -> str:
+    """Return docs/metrics.md: what workers expose, what Prometheus records from it, and what it alerts of."""
     exposed = [
         f"| `{family.name}` | {family.type} | {', '.join(f'`{label}`' for label in family.labels)} | {family.help} |"
         for family in families
     ]
     recorded = [f"| `{rule.record}` | {rule.about} |" for rule in rules]
-    return "\n".join([_EXPOSED, *exposed, "", _RECORDED, *recorded, ""])
+    alerting = [
+        f"| [{alert.name}](runbooks/{runbook(alert)}) | {_told_apart(alert)} | {alert.severity} | {alert.wait}"
+        f" | {alert.keep} | {alert.about} |"
+        for alert in alerts
+    ]
+    return "\n".join([_EXPOSED, *exposed, "", _RECORDED, *recorded, "", _ALERTING, *alerting, ""])
+
+
+def _told_apart(alert: Alert) -> str:
+    return ", ".join(f"{label} {value}" for label, value in alert.labels)
 
 
 _EXPOSED = """\
@@ -58,3 +68,12 @@ From `deploy/prometheus/cxstream.rules.yml`, per `group`. A ratio whose denomina
 
 | series | what it says |
 |---|---|"""
+
+_ALERTING = """\
+## What Prometheus alerts of
+
+From `deploy/prometheus/cxstream.alerts.yml`. Each links to its runbook, which says what it means for the customer and \
+where to look first. Alerts of vital signs need a whole and fresh job, and source topics that are alive.
+
+| alert | of | severity | for | keeps firing for | fires when |
+|---|---|---|---|---|---|"""

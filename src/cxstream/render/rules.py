@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from statistics import NormalDist
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cxstream.domain.vital_sign import Measure, VitalSign
@@ -14,12 +15,25 @@ JOB = "job"
 FRESH_SECONDS = 900
 """A job whose slowest partition is further behind than this is stale: its ratios are not to be trusted."""
 
+SILENT_AFTER_SECONDS: Mapping[str, int] = MappingProxyType({"ticket": 3600, "dispatch": 3600, "parts": 86_400})
+"""A source topic that brought nothing for so long is dead, as the default of `kafka.source_silent_after` has it."""
+
 CONFIDENCE = 0.99
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 FENCED = "instance_partition:cxstream_partition_owner_generation:fenced"
 COVERED = "job:cxstream_partitions_covered:ratio"
 WATERMARK_AGE = "job:cxstream_watermark_age_seconds:max"
+SILENCE = "topic:cxstream_source_silence_seconds:min"
+SOURCES_ALIVE = "vital_sign:cxstream_sources:alive"
+
+REPEATS = "stayed_fixed"
+REPEATS_WINDOW = "30d"
+_POISSON_Z = NormalDist().inv_cdf(0.999)
+
+FRESH_EVENT_SECONDS = 60.0
+"""An event is in the figures in time if it is so within this after its delivery; a bound of the histogram."""
+BURN_WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 
 _READY_OWNERS = """\
 cxstream_partition_owner_generation
@@ -36,9 +50,23 @@ class Rule(NamedTuple):
     """What the recorded series says, one sentence."""
 
 
-def recording_rules(levels: Iterable[Level], catalogue: Mapping[str, VitalSign]) -> list[Rule]:
-    """Return the rules in the order they must be evaluated in, so that the fence is fresh for all that follows."""
-    return [*_trust(), *(rule for level in levels for rule in _level(level.name, catalogue))]
+def recording_rules(
+    levels: Iterable[Level],
+    catalogue: Mapping[str, VitalSign],
+    silent_after_seconds: Mapping[str, int] = SILENT_AFTER_SECONDS,
+) -> list[Rule]:
+    """Return the rules in the order they must be evaluated in, so that the fence is fresh for all that follows.
+
+    `silent_after_seconds` is by source topic; one that is not named, or has 0, is never taken for dead.
+    """
+    levels = list(levels)
+    return [
+        *_trust(),
+        *_sources(catalogue, silent_after_seconds),
+        *(rule for level in levels for rule in _level(level.name, catalogue)),
+        *(rule for level in levels if watches_repeats(level, catalogue) for rule in _repeats(level.name)),
+        *_pipeline(),
+    ]
 
 
 def rules_file(rules: Iterable[Rule]) -> str:
@@ -82,6 +110,41 @@ max by (group) (
 )""",
         "How far behind now the slowest partition is.",
     )
+
+
+def _sources(catalogue: Mapping[str, VitalSign], silent_after_seconds: Mapping[str, int]) -> Iterator[Rule]:
+    limits = {topic: limit for topic, limit in silent_after_seconds.items() if limit}
+    heard = "topic:cxstream_source_watermark_timestamp_seconds:max"
+    yield Rule(
+        heard,
+        f"""\
+max by (group, topic) (
+  cxstream_partition_source_watermark_timestamp_seconds
+  {_OF_FENCED_OWNERS}
+)""",
+        "Newest delivery of a source topic that was processed, over all partitions.",
+    )
+    yield Rule(
+        SILENCE,
+        f"time() - max_over_time({heard}[{max(limits.values(), default=3600)}s])",
+        "How long a source topic has brought nothing to any partition; a worker that restarts does not forget it.",
+    )
+    signs: dict[tuple[str, ...], list[str]] = {}
+    for name, sign in catalogue.items():
+        signs.setdefault(tuple(topic for topic in sign.topics if topic in limits), []).append(name)
+    yield Rule(
+        SOURCES_ALIVE,
+        "\nor\n".join(_alive(names, {topic: limits[topic] for topic in topics}) for topics, names in signs.items()),
+        "There, and 1, for a vital sign while none of the source topics its evidence comes from is dead.",
+    )
+
+
+def _alive(names: Iterable[str], limits: Mapping[str, int]) -> str:
+    judged = f'group by (group, vital_sign) (cxstream_vital_sign_objective_ratio{{vital_sign=~"{"|".join(names)}"}})'
+    if not limits:
+        return judged
+    heard = " or ".join(f'{SILENCE}{{topic="{topic}"}} < {limit}' for topic, limit in limits.items())
+    return f"{judged}\nand on (group)\n(count by (group) ({heard}) == {len(limits)})"
 
 
 def _level(level: str, catalogue: Mapping[str, VitalSign]) -> Iterator[Rule]:
@@ -166,8 +229,83 @@ and on (group) ({WATERMARK_AGE} < {FRESH_SECONDS})""",
         _fenced_sum("cxstream_at_risk_units", f'level="{level}"', "group, vital_sign, level, segment"),
         f"Units {where} that will be misses within the risk horizon unless something happens.",
     )
+    yield Rule(
+        f"{level}:cxstream_vital_sign_objective:ratio",
+        _objective(level),
+        f"The objective in force {where}"
+        + ("." if level == JOB else ": that of the segment where the policy sets one, else that of the job."),
+    )
     if level == JOB:
         yield from _standing()
+
+
+def _objective(level: str) -> str:
+    of = "group, vital_sign, level, segment"
+    own = f'max by ({of}) (cxstream_vital_sign_objective_ratio{{level="{level}"}})'
+    if level == JOB:
+        return own
+    return f"""\
+{own}
+or
+(
+  group by ({of}) ({level}:cxstream_vital_sign_decided_units:sum or {level}:cxstream_at_risk_units:sum)
+  * on (group, vital_sign) group_left ()
+  max by (group, vital_sign) (cxstream_vital_sign_objective_ratio{{level="{JOB}"}})
+)"""
+
+
+def watches_repeats(level: Level, catalogue: Mapping[str, VitalSign]) -> bool:
+    """Return whether repeat failures at this level are compared with those of the whole job."""
+    return "product" in level.dimensions and REPEATS_WINDOW in level.windows and REPEATS in catalogue
+
+
+def _repeats(level: str) -> Iterator[Rule]:
+    of, chosen = "group, vital_sign, level, segment", f'vital_sign="{REPEATS}", window="{REPEATS_WINDOW}"'
+    where = level.replace("_", " and ")
+    yield Rule(
+        f"{level}:cxstream_repeat_failures:sum",
+        f'sum by ({of}) ({level}:cxstream_vital_sign_window_units:sum{{{chosen}, outcome="bad"}})',
+        f"Repeat failures by {where} of fixes in the last {REPEATS_WINDOW}.",
+    )
+    yield Rule(
+        f"{level}:cxstream_repeat_failures:poisson_limit",
+        f"""\
+(
+  sqrt(
+    sum by ({of}) ({level}:cxstream_vital_sign_decided_units:sum{{{chosen}}})
+    * on (group, vital_sign) group_left ()
+    (1 - job:cxstream_vital_sign_good_per_units:ratio{{{chosen}}})
+  )
+  + {_POISSON_Z / 2:.9f}
+) ^ 2""",
+        f"What repeat failures by {where} exceed by chance in less than 1 of 1,000, were it like the whole job: the"
+        " upper limit of a Poisson count, by its square root.",
+    )
+
+
+def _pipeline() -> Iterator[Rule]:
+    for window in BURN_WINDOWS:
+        late = (
+            f"cxstream_event_to_gauges_seconds_bucket{{le=~'{FRESH_EVENT_SECONDS:g}|{FRESH_EVENT_SECONDS}'}}[{window}]"
+        )
+        yield Rule(
+            f"job:cxstream_event_to_gauges_late:ratio_rate{window}",
+            f"""\
+1
+-
+sum by (group) (rate({late}))
+/
+(sum by (group) (rate(cxstream_event_to_gauges_seconds_count[{window}])) > 0)""",
+            f"Share of events that reached the figures later than {FRESH_EVENT_SECONDS:g} s, over {window}.",
+        )
+        yield Rule(
+            f"job:cxstream_dead_letters_per_consumed:ratio_rate{window}",
+            f"""\
+sum by (group) (rate(cxstream_dead_letters_total[{window}]))
+/
+(sum by (group) (rate(cxstream_events_consumed_total[{window}])) > 0)""",
+            f"Share of records read that became dead letters, over {window}.",
+        )
 
 
 def _measure(level: str, where: str, name: str, measure: Measure) -> Iterator[Rule]:
