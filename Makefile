@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+PEERS := .cache/peers
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
@@ -42,6 +43,10 @@ soak: .venv/.dev ## Do faults to real workers for MINUTES=15 and compare after e
 .PHONY: takeover
 takeover: .venv/.dev ## Measure how long 100,000 live cases are without a full voice when a worker dies, leaves or joins
 	@PYTHONPATH=tests $(BIN)/python -m faults.takeover $(ARGS)
+
+.PHONY: bench
+bench: .venv/.dev $(if $(filter engines,$(or $(ONLY),engines)),$(PEERS)/.made) ## Measure what an event costs, beside other engines (ONLY="engines core live", ARGS; PyPI)
+	@PYTHONPATH=.:src:tests $(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ONLY) $(ARGS)
 
 .PHONY: histories
 histories: .venv/.dev ## Judge HISTORIES=10000 random case histories twice, by the engine and by the oracle (ARGS="-n 2")
@@ -115,4 +120,11 @@ clean: ## Remove what the targets above made
 	@echo "== install: demo and development"
 	@$(PIP) install --require-hashes -r $<
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The engines that `make bench` compares with; their libraries need not agree with ours.
+$(PEERS)/.made: benchmarks/peers/requirements.txt | .venv/.dev
+	@echo "== install: the peers of the benchmarks"
+	@$(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
 	@touch $@

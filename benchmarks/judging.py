@@ -1,0 +1,52 @@
+"""The pure core as competitors drive it: facts are received, cases assessed, and one ledger per partition follows."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from cxstream.config import load
+from cxstream.domain.cases import Case
+from cxstream.domain.facts import Fact
+from cxstream.domain.policy import Policy
+from cxstream.engine.assess import Clock, assess, receive
+from cxstream.engine.ledger import Ledger
+from cxstream.vital_signs import TIER_A
+
+from .measuring import Counts
+
+WINDOWS = load(None, {}).windows()
+WINDOW = "30d"
+"""The window that holds every unit of every history here."""
+STATES = ("good", "bad", "pending", "excluded")
+
+
+class Judging:
+    """Judges at the newest delivery of a partition; it seals nothing, and tells no case of another."""
+
+    def __init__(self) -> None:
+        self._policy = Policy()
+        self._ledgers: defaultdict[int, Ledger] = defaultdict(lambda: Ledger(WINDOWS))
+        self._now_ms: defaultdict[int, int] = defaultdict(int)
+
+    def revise(self, partition: int, old: Case, facts: Iterable[Fact]) -> Case:
+        """Return a case with facts taken in and judged; the ledger has followed."""
+        case, now_ms = old, self._now_ms[partition]
+        for fact in facts:
+            case, _ = receive(case, fact, TIER_A, self._policy)
+            now_ms = max(now_ms, fact.delivered_ms)
+        self._now_ms[partition] = now_ms
+        new = assess(case, TIER_A, self._policy, Clock(now_ms, 0)).case
+        self._ledgers[partition].replace(old if old.facts else None, new)
+        return new
+
+    def counts(self) -> Counts:
+        """Return how many units of each sign stand how now."""
+        counts: Counter[str] = Counter()
+        for partition, ledger in self._ledgers.items():
+            ledger.advance(self._now_ms[partition])
+            for row in ledger.rows():
+                counted = row.sign in TIER_A and TIER_A[row.sign].objective is not None
+                if counted and (row.level, row.window) == ("job", WINDOW) and row.state in STATES:
+                    counts[f"{row.sign} {row.state}"] += row.units
+        return dict(sorted(counts.items()))
