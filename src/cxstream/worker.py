@@ -234,8 +234,13 @@ class Worker:
         return Clock(now_ms, min(now_ms, self._group.settled_ms - margin_ms), silent_since_ms)
 
     def _silent_since_ms(self, now_ms: int) -> dict[str, int]:
-        """Return which source topics are dead as a whole at a clock reading, by what all owners said of them."""
-        delivered_ms = {source: self._group.delivered_ms.get(source, 0) for source in self._roles.sources.values()}
+        """Return which source topics are dead as a whole at a clock reading, by what all owners said of them.
+
+        And by what was taken here since: in a backlog a clock runs hours ahead of what was last said.
+        """
+        heard = [self._group.delivered_ms, *(partition.clock.delivered_ms for partition in self._partitions.values())]
+        sources = self._roles.sources.values()
+        delivered_ms = {source: max(taken.get(source, 0) for taken in heard) for source in sources}
         limits_ms = self.settings.kafka.source_silent_after
         return {
             source: last_ms

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from unittest.mock import MagicMock
+
 import pytest
 
 from cases import arrived, booked, completed, delivered, event, ms, opened, resolved, scheduled, wakes_ms
+from cxstream.config import load
 from cxstream.domain.cases import Case
 from cxstream.engine.assess import Clock
 from cxstream.engine.clock import PartitionClock
+from cxstream.kafka.partition import Partition
 from cxstream.vital_signs import CATALOGUE
+from cxstream.worker import Worker
 
 PROMISE = [opened(), scheduled("0h", "48h", "50h")]
 
@@ -146,3 +151,20 @@ def test_a_seal_that_lies_before_its_own_delivery_is_not_final_at_once() -> None
     first.take(*delivered(answer)[0])
     first.assess(Clock(ms("11d"), ms("11d")))
     assert [(one.verdict, one.sealed) for one in first.cases["C1"].verdicts] == [("final_hit", True)]
+
+
+def test_a_topic_that_is_being_read_is_not_dead() -> None:
+    """In a backlog a clock runs hours ahead of what was last said in the group: what was taken here counts too."""
+    worker = Worker(load(None, {}), MagicMock())
+    reading, behind = (Partition(number, 1, worker.windows, SOURCES) for number in (0, 1))
+    worker._partitions = {0: reading, 1: behind}
+    for topic in SOURCES:
+        reading.clock.took(topic, ms("50h"))
+        behind.clock.took(topic, ms("40h"))
+    assert worker._clock(behind).silent_since_ms == {}
+    assert worker._clock(reading).silent_since_ms == {}
+    for partition in (reading, behind):
+        for topic in ("ticket", "parts"):
+            partition.clock.took(topic, ms("60h"))
+        partition.clock.knows("dispatch", ms("60h"))
+    assert worker._clock(reading).silent_since_ms == {"dispatch": ms("50h")}
