@@ -185,6 +185,7 @@ async def _live(
     broker.watch = lambda: _balanced(life)
     await life.recover()
     said: dict[str, Counter[str]] = {topic: Counter() for topic in vocabulary.TOPICS}
+    earlier = Counter(broker.letters())
     for done, (topic, records) in enumerate(batches):
         clock.now_ms = max([clock.now_ms, *_deliveries(topic, records)])
         known = dict(broker.tables["cases"])
@@ -193,7 +194,8 @@ async def _live(
         except CrashError:
             assert dispositions(life.scrape()) == said, "a batch that was not acknowledged was counted"
             return life, done
-        refused = {one.offset for one in broker.letters() if (one.source, one.reason) == (topic, TOO_OLD)}
+        letters = Counter(broker.letters()) - earlier
+        refused = {one.offset for one in letters if (one.source, one.reason) == (topic, TOO_OLD)}
         said[topic] += _expected(known, topic, records, clock.now_ms, refused, policy)
         try:
             await life.settle()
