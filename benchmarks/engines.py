@@ -17,6 +17,8 @@ from .printing import show
 from .sources import Sources, counts_of, filled
 
 FLOOR, CORE, JOB = "floor: aiokafka + fastavro", "pure core", "cxstream, the whole job"
+STREAM = "the same with the stream of verdicts"
+NO_STREAM = {"CXSTREAM_KAFKA_VERDICTS_TOPIC": "none"}
 PEERS = {
     "Quix Streams, same core": "benchmarks.peers.quix_streams",
     "plain Faust agent, same core": "benchmarks.peers.faust_agent",
@@ -32,7 +34,8 @@ def competitors(sources: Sources, load: Load, peers: Path | None, settings: Mapp
     found: dict[str, Competitor] = {
         FLOOR: partial(apart, "benchmarks.floor", sources),
         CORE: partial(core, load, sources.ends_ms, BATCH, sources.job.partitions),
-        JOB: partial(worker.measure, sources, settings),
+        JOB: partial(worker.measure, sources, {**NO_STREAM, **settings}),
+        STREAM: partial(worker.measure, sources, settings),
     }
     if peers is not None:
         found |= {name: partial(apart, module, sources, peers) for name, module in PEERS.items()}

@@ -9,7 +9,7 @@ from cxstream.config import load
 from cxstream.domain.cases import Case
 from cxstream.domain.facts import Fact
 from cxstream.domain.policy import Policy
-from cxstream.engine.assess import Clock, assess, receive
+from cxstream.engine.assess import Clock, assess, fingerprint, receive
 from cxstream.engine.ledger import Ledger
 from cxstream.vital_signs import TIER_A
 
@@ -26,6 +26,7 @@ class Judging:
 
     def __init__(self) -> None:
         self._policy = Policy()
+        self._judged_under = fingerprint(TIER_A, load(None, {}).policy())
         self._ledgers: defaultdict[int, Ledger] = defaultdict(lambda: Ledger(WINDOWS))
         self._now_ms: defaultdict[int, int] = defaultdict(int)
 
@@ -36,7 +37,7 @@ class Judging:
             case, _ = receive(case, fact, TIER_A, self._policy)
             now_ms = max(now_ms, fact.delivered_ms)
         self._now_ms[partition] = now_ms
-        new = assess(case, TIER_A, self._policy, Clock(now_ms, 0)).case
+        new = assess(case, TIER_A, self._policy, Clock(now_ms, 0), self._judged_under).case
         self._ledgers[partition].replace(old if old.facts else None, new)
         return new
 

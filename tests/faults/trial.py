@@ -74,7 +74,7 @@ class Trial:
         *,
         seed: int,
         name: str = "trial",
-        cases_per_second: float = 4.0,
+        cases_per_second: float = 3.0,
         history_per_day: float = 4.0,
         settings: Mapping[str, str] | None = None,
         python: Path | None = None,
@@ -89,6 +89,9 @@ class Trial:
         self.folder = folder
         self.settings = {**WORKER, "CXSTREAM_KAFKA_BOOTSTRAP": kafka.proxied, **(settings or {})}
         self.fleet = Fleet(self.job, folder, self.settings, python=python)
+        self.consumer = Consumer()
+        self.heard: dict[int, int] = {}
+        """Up to which offset of each partition it has heard what was announced."""
 
     def begin(self, workers: int) -> None:
         """Create the topics, write the history, start workers and let live traffic begin."""
@@ -183,22 +186,23 @@ class Trial:
                 return [f"{shown} units are shown as taken back, {len(recorded)} recorded", *lost][:SHOWN_DIFFERENCES]
 
     def announced_differences(self) -> list[str]:
-        """Say where the topic of verdicts breaks its contract, or does not end in what the records say.
+        """Say where the topic of verdicts breaks its contract, or does not say what the records said before it was read.
 
         Workers of a version that announced nothing leave gaps.
         """
+        if self.is_upgrade:
+            return []
         agree_by = time.monotonic() + AGREE_SECONDS
-        while not self.is_upgrade:
-            consumer = Consumer()
-            verdicts = f"{self.job.group}.verdicts"
-            broken = consumer.broken((message.key, message.value) for message in self.job.read(verdicts))
-            records = (case for case in records_of(self.job) if not is_residue(case.case_id.encode()))
-            differences = broken or list(consumer.differences(records))
+        while True:
+            records = [case for case in records_of(self.job) if not is_residue(case.case_id.encode())]
+            messages = self.job.read(f"{self.job.group}.verdicts", self.heard)
+            self.heard |= {message.partition: message.offset + 1 for message in messages}
+            broken = self.consumer.broken((message.key, message.value) for message in messages)
+            differences = broken or list(self.consumer.unheard(records))
             if not differences:
-                return [] if consumer.last else ["nothing was announced"]
+                return [] if self.consumer.last else ["nothing was announced"]
             if broken or time.monotonic() > agree_by:
                 return [f"announced: {difference}" for difference in differences][:SHOWN_DIFFERENCES]
-        return []
 
     def __enter__(self) -> Self:
         return self

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -127,8 +128,11 @@ class Job:
 
         asyncio.run(run())
 
-    def read(self, topic: str) -> list[Any]:
-        """Return every record of a topic (aiokafka's), partition by partition, in order of offset."""
+    def read(self, topic: str, first: Mapping[int, int] = MappingProxyType({})) -> list[Any]:
+        """Return every record of a topic (aiokafka's), partition by partition, in order of offset.
+
+        `first` are the offsets to begin at, by partition; of others from the start.
+        """
 
         async def run() -> list[Any]:
             async with AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest") as consumer:
@@ -136,7 +140,10 @@ class Job:
                 consumer.assign(tps)
                 ends = await consumer.end_offsets(tps)
                 records: dict[TopicPartition, list[Any]] = {tp: [] for tp in tps}
-                behind = {tp for tp, end in ends.items() if end > 0}
+                for tp in tps:
+                    if tp.partition in first:
+                        consumer.seek(tp, first[tp.partition])
+                behind = {tp for tp, end in ends.items() if end > first.get(tp.partition, 0)}
                 while behind:
                     for tp, fetched in (await consumer.getmany(timeout_ms=200)).items():
                         records[tp] += fetched

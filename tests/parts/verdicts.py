@@ -12,6 +12,7 @@ import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from cxstream.domain.cases import Case
+from cxstream.domain.verdict import Verdict
 from cxstream.vital_signs import CATALOGUE
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "schemas" / "verdict" / "v1.avsc").read_text("utf-8"))
@@ -49,6 +50,7 @@ class Consumer:
     def __init__(self) -> None:
         self.last: dict[Series, Message] = {}
         """The last message of every unit and sign."""
+        self._numbered: dict[tuple[Series, int], Message] = {}
         self.repeated = 0
         self._said: dict[str, bytes] = {}
         self._keys: dict[bytes, tuple[str, str, str]] = {}
@@ -66,6 +68,7 @@ class Consumer:
                 yield f"two contents of one id: {decode_plain(self._said[message['id']])}, {message}"
             return
         self._said[message["id"]] = value
+        self._numbered[series, message["sequence"]] = message
         before = self.last.get(series)
         if message["old"] is None:
             if message["sequence"] <= (-1 if before is None else before["sequence"]):
@@ -92,6 +95,16 @@ class Consumer:
         """Take messages, and return what breaks the contract."""
         return [wrong for key, value in messages for wrong in self.take(key, value or b"")]
 
+    def unheard(self, cases: Iterable[Case]) -> Iterator[str]:
+        """Say which verdicts of records were not told as they stand; more may have been told since."""
+        kinds = {(case_id, unit, sign): kind for case_id, kind, unit, sign in self.last}
+        for case in cases:
+            for one in case.verdicts:
+                kind = kinds.get((case.case_id, one.unit, one.sign), "")
+                told = self._numbered.get(((case.case_id, kind, one.unit, one.sign), one.sequence))
+                if _said_of(told) != _standing(one):
+                    yield f"{case.case_id} has {one}, but announced was {told}"
+
     def differences(self, cases: Iterable[Case], signs: Container[str] = CATALOGUE) -> Iterator[str]:
         """Say where what was told last of a unit is not what the records say; these must be all there are.
 
@@ -101,8 +114,7 @@ class Consumer:
         for case in cases:
             for one in case.verdicts:
                 last = told.pop((case.case_id, one.unit, one.sign), None)
-                said = last and tuple(last[name] for name in ("verdict", "reason", "sequence", "final", "anchor"))
-                if said != (one.verdict, one.reason, one.sequence, one.sealed, one.anchor_ms):
+                if _said_of(last) != _standing(one):
                     yield f"{case.case_id} has {one}, but announced was {last}"
             for gone in case.withdrawn:
                 last = told.pop((case.case_id, gone.verdict.unit, gone.verdict.sign), None)
@@ -112,3 +124,11 @@ class Consumer:
         for (case_id, _unit, sign), last in told.items():  # of cases that were forgotten or erased since
             if sign in signs and not (last["final"] or last["verdict"] == "withdrawn"):
                 yield f"{case_id} has no such verdict any more, but announced was {last}"
+
+
+def _said_of(message: Message | None) -> tuple[object, ...] | None:
+    return message and tuple(message[name] for name in ("verdict", "reason", "sequence", "final", "anchor"))
+
+
+def _standing(verdict: Verdict) -> tuple[object, ...]:
+    return verdict.verdict, verdict.reason, verdict.sequence, verdict.sealed, verdict.anchor_ms
