@@ -186,7 +186,7 @@ class Trial:
                 return [f"{shown} units are shown as taken back, {len(recorded)} recorded", *lost][:SHOWN_DIFFERENCES]
 
     def announced_differences(self) -> list[str]:
-        """Say where the topic of verdicts breaks its contract, or does not say what the records said before it was read.
+        """Say where the topic of verdicts breaks its contract, or lacks what the records said before it was read.
 
         Workers of a version that announced nothing leave gaps.
         """
