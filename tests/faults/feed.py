@@ -22,7 +22,7 @@ from parts.producer import Job, Message
 
 from .truth import Truth
 
-TICK_SECONDS = 0.1
+TICK_SECONDS = 0.25
 PATIENCE_SECONDS = 60.0
 """To wait for what is on its way to the brokers."""
 TRANSACTION_SECONDS = 15

@@ -20,7 +20,7 @@ from .fence import Spoken, fence, scrape
 
 READY_SECONDS = 60.0
 PAUSE_SECONDS = 0.25
-WATCH_SECONDS = 0.5
+WATCH_SECONDS = 1.5
 
 
 class Seen(NamedTuple):

@@ -44,6 +44,8 @@ SETTLE_SECONDS = 120.0
 AGREE_SECONDS = 60.0
 """For figures to follow when all is processed. What is final waits until the watermark has gone ten rounds of
 a second, from where it stood when the fault began."""
+LOOK_SECONDS = 1.0
+"""Between looks at the figures."""
 SHOWN_DIFFERENCES = 12
 
 
@@ -90,8 +92,11 @@ class Trial:
         self.settings = {**WORKER, "CXSTREAM_KAFKA_BOOTSTRAP": kafka.proxied, **(settings or {})}
         self.fleet = Fleet(self.job, folder, self.settings, python=python)
         self.consumer = Consumer()
-        self.heard: dict[int, int] = {}
+        self._heard: dict[int, int] = {}
         """Up to which offset of each partition it has heard what was announced."""
+        self._records: dict[bytes, Case | None] = {}
+        self._read: dict[int, int] = {}
+        """Up to which offset of each partition of the changelog these are read."""
 
     def begin(self, workers: int) -> None:
         """Create the topics, write the history, start workers and let live traffic begin."""
@@ -128,7 +133,7 @@ class Trial:
                     if differences:
                         differences = [*self.recorded_differences(fleet.job, now_ms), *differences]
                     return Compared(differences[:SHOWN_DIFFERENCES], series_of(wanted))
-            time.sleep(0.4)
+            time.sleep(LOOK_SECONDS)
 
     def suffer(self, inject: Callable[[Trial, Random], None], dice: Random, workers: int = 0) -> Outcome:
         """Do a fault while traffic flows and compare; then once more with `workers` new workers. Never raises."""
@@ -162,13 +167,20 @@ class Trial:
         (self.folder / "differing-cases.txt").write_text("\n".join(lines))
         return [f"record of {unit}: {found.get(unit)}, not {wanted.get(unit)}" for unit in units][:SHOWN_DIFFERENCES]
 
+    def records(self) -> list[Case]:
+        """Return the case records as the changelog has them, each as it was written last."""
+        written = self.job.read(self.job.table.changelogs["cases"].name, self._read)
+        self._read |= {record.partition: record.offset + 1 for record in written}
+        self._records |= {one.key: None if one.value is None else read_case(one.value) for one in written}
+        return [case for case in self._records.values() if case is not None]
+
     def renew(self, workers: int) -> list[str]:
         """Replace all workers by new ones, which have nothing but the changelog, and compare again.
 
         What a figure's past was (units once taken back) is nowhere but in the records: it must be in them still.
         """
         old = tuple(self.fleet.workers)
-        before = taken_back(records_of(self.job))
+        before = taken_back(self.records())
         self.fleet.ready(*self.fleet.launch(workers))
         self.fleet.stop(*old)
         differences = self.compare().differences or self.retracted_differences(before) or self.announced_differences()
@@ -178,7 +190,7 @@ class Trial:
         """Say what is shown as taken back and not recorded so, or was once and is no more; the clock may add some."""
         agree_by = time.monotonic() + AGREE_SECONDS
         while True:
-            shown, recorded = self.truth.retracted(self.fleet.spoken()), taken_back(records_of(self.job))
+            shown, recorded = self.truth.retracted(self.fleet.spoken()), taken_back(self.records())
             if before <= recorded and shown == len(recorded):
                 return []
             if time.monotonic() > agree_by:
@@ -194,9 +206,9 @@ class Trial:
             return []
         agree_by = time.monotonic() + AGREE_SECONDS
         while True:
-            records = [case for case in records_of(self.job) if not is_residue(case.case_id.encode())]
-            messages = self.job.read(f"{self.job.group}.verdicts", self.heard)
-            self.heard |= {message.partition: message.offset + 1 for message in messages}
+            records = [case for case in self.records() if not is_residue(case.case_id.encode())]
+            messages = self.job.read(f"{self.job.group}.verdicts", self._heard)
+            self._heard |= {message.partition: message.offset + 1 for message in messages}
             broken = self.consumer.broken((message.key, message.value) for message in messages)
             differences = broken or list(self.consumer.unheard(records))
             if not differences:
@@ -215,9 +227,8 @@ class Trial:
 
 def records_of(job: Job) -> list[Case]:
     """Return the case records of a job, as a worker that begins anew would read them."""
-    records: dict[bytes, Case | None] = {}
-    for record in job.read(job.table.changelogs["cases"].name):
-        records[record.key] = None if record.value is None else read_case(record.value)
+    written = job.read(job.table.changelogs["cases"].name)
+    records = {one.key: None if one.value is None else read_case(one.value) for one in written}
     return [case for case in records.values() if case is not None]
 
 
