@@ -79,7 +79,7 @@ def test_a_worker_records_its_policy_before_it_shows_figures() -> None:
     """Once own words have come back to it, and with them all that was recorded before, and once only."""
     engine = MagicMock()
     engine.produce_many = AsyncMock()
-    worker = Worker(load(None, IN_THE_NORTH), engine, lambda: 5)
+    worker = Worker(load(None, {**IN_THE_NORTH, "CXSTREAM_KAFKA_VERDICTS_TOPIC": "none"}), engine, lambda: 5)
     topics = [*worker._roles.sources, worker._roles.assets, worker._roles.relays]
     engine.progress.return_value = {topic: MagicMock(acked=0) for topic in topics}
     ends = dict.fromkeys([*topics, *(table.changelog_topic_name for table in worker._tables)], 0)
