@@ -30,7 +30,7 @@ from .trial import Outcome, Trial
 
 FAULTS_PER_TRIAL = 10
 """Then a new job with new traffic begins: what its truth takes to compute grows with it."""
-LANES = 3
+LANES = 4
 """Jobs under trial at the same time, on the same brokers: mostly they wait for timeouts."""
 WIDTH = 24
 
