@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from cxstream.kafka.changelog_table import STAMP_HEADER, Stamp
 from parts.producer import Job, Message
 
 from .fleet import Fleet, wait_until
@@ -211,8 +212,15 @@ def recovery_overtaken(trial: Trial, dice: Random) -> None:
     changelog = trial.job.table.changelogs["cases"].name
     wait_until(lambda: bool(trial.job.read(changelog)), "there is a changelog")
     trial.fleet.stop(*trial.fleet.workers)
-    latest = {record.key: record for record in trial.job.read(changelog)}
-    again = [Message(changelog, one.key, one.value, one.headers, one.partition) for one in latest.values()]
+    written = trial.job.read(changelog)
+    latest = {record.key: record for record in written}
+    owners: dict[int, Stamp] = {}
+    for one in written:  # copies of an owner of old, once compaction has left them alone, would be what a zombie wrote
+        owners[one.partition] = max(Stamp.of(one), owners.get(one.partition, Stamp.of(one)))
+    again = [
+        Message(changelog, one.key, one.value, [(STAMP_HEADER, b"%d.%d" % owners[one.partition])], one.partition)
+        for one in latest.values()
+    ]
     # As if it had not been compacted for long: recovery takes seconds, and ends in the same state.
     trial.job.produce(again * (LONG_CHANGELOG_RECORDS // len(again) + 1))
     for _ in range(3):
