@@ -5,12 +5,20 @@ from __future__ import annotations
 from cxstream.domain.effective import world_order
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
+from cxstream.domain.gaming import LATE, Gaming, loophole, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.units import Unit, opening_seal
 from cxstream.domain.verdict import Judgement
 
 FAILURE = Unit("case", relayed=True, seal=opening_seal)
 """The opening of a case as a failure of its asset: what is known of the asset counts up to the opening + H."""
+
+GAMING = Gaming(
+    "Reopen the old case instead of opening a new one, leave the asset out, or cancel it as created in error. "
+    "An asset that is left out shows where it is judged whether fixes hold.",
+    (other_sign("reopened"), other_sign("stayed_fixed"), loophole("created_in_error"), LATE),
+)
+"""What games either figure of failures."""
 
 
 def unknowable(evidence: Evidence, policy: Policy) -> Judgement | None:

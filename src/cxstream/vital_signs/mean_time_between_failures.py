@@ -9,8 +9,7 @@ earlier one known, asset unknown or crowded, or cancelled: excluded.
 from __future__ import annotations
 
 from cxstream.domain.evidence import Evidence
-from cxstream.domain.failures import FAILURE, earlier_failures, unknowable
-from cxstream.domain.gaming import LATE, Gaming, loophole, other_sign
+from cxstream.domain.failures import FAILURE, GAMING, earlier_failures, unknowable
 from cxstream.domain.instant import DAY_MS, SECOND_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
@@ -49,11 +48,7 @@ VITAL_SIGN = VitalSign(
         better="more",
     ),
     known="at the opening; final 72 h later",
-    gaming=Gaming(
-        "Reopen the old case instead of opening a new one, leave the asset out, or cancel it as created in error. "
-        "An asset that is left out shows where it is judged whether fixes hold.",
-        (other_sign("reopened"), other_sign("stayed_fixed"), loophole("created_in_error"), LATE),
-    ),
+    gaming=GAMING,
     tier="B",
     reasons={
         "cancelled": Reason("The case was cancelled, so it is no failure.", (13,), "a void of the cancellation"),
