@@ -1,0 +1,53 @@
+"""Commands of who builds cxstream: render, simulate-faults."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from cxstream.config import Settings, reference
+from cxstream.domain.instant import SECOND_MS
+from cxstream.exposition.families import FAMILIES
+from cxstream.render.alerts import DEFAULT_SITE, Site
+from cxstream.render.artefacts import artefacts, stale, write
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit status 1 if a file is not what would be written.")
+@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path())
+@click.option("--runbooks", default=DEFAULT_SITE.runbooks, show_default=True, help="URL of docs/runbooks, for alerts.")
+@click.option("--dashboards", default=DEFAULT_SITE.dashboards, show_default=True, help="URL of Grafana.")
+def render(root: Path, runbooks: str, dashboards: str, *, check: bool) -> None:
+    """Generate rules, alerts, inventories and reference pages from the catalogue and the settings."""
+    settings = Settings()
+    silent_after = {topic: after_ms // SECOND_MS for topic, after_ms in settings.kafka.source_silent_after.items()}
+    texts = artefacts(
+        FAMILIES,
+        settings.windows().levels,
+        silent_after_seconds=silent_after,
+        site=Site(runbooks.rstrip("/"), dashboards.rstrip("/")),
+    ) | {"docs/configuration.md": reference()}
+    lines = stale(root, texts) if check else write(root, texts)
+    for line in lines:
+        click.echo(line)
+    sys.exit(1 if check and lines else 0)
+
+
+@click.command("simulate-faults")
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other faults; the same, the same.")
+@click.option("--steps", type=click.IntRange(1), default=50, show_default=True, help="Steps of traffic and faults.")
+def simulate_faults(seed: int, steps: int) -> None:
+    """Run workers on a simulated Kafka under faults, and hold what they say to an oracle (needs a checkout).
+
+    Exit status 1 if a figure was wrong.
+    """
+    tests = Path("tests")
+    if not (tests / "simulation").is_dir():
+        raise click.ClickException(
+            "there is no tests/simulation here: run it in a checkout of cxstream, after `make test`"
+        )
+    sys.path.insert(0, str(tests.resolve()))
+    sys.exit(import_module("simulation.run").main(seed, steps))
