@@ -147,6 +147,8 @@ class Http(Group):
     """Address to listen on."""
     port: t.Whole = Field(9109, ge=0, le=65_535)
     """Port to listen on; 0 is one that is free."""
+    case_data_token: t.Secret | None = None
+    """Bearer token that pages and answers with case data need; default: none is asked for."""
 
 
 class LabelValues(Group):
