@@ -19,7 +19,7 @@ from cxstream.domain.verdict import Verdict
 from cxstream.domain.windows import BUCKET_MS, WindowedCounts
 from cxstream.engine.assess import Clock
 from cxstream.engine.casebook import Casebook
-from cxstream.engine.ledger import TOTAL, Ledger, Level, Row, Windows, contributions
+from cxstream.engine.ledger import TOTAL, Ledger, Level, Row, Windows
 from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import TIER_A
 from oracle.histories import interesting_clocks, random_history
@@ -200,7 +200,7 @@ def test_a_unit_is_never_in_two_outcomes(seed: int) -> None:
     """Of every sign each unit is counted once and in one standing; retracted is counted beside, never instead."""
     for now_ms, records in revisions(seed):
         for record in records.values():
-            units = [(one.sign, one.unit) for one in contributions(record.verdicts, record.segment)]
+            units = [(one.sign, one.unit) for one in record.verdicts]
             assert len(units) == len(set(units))
             ledger = rebuilt([record], now_ms)
             standing: Counter[str] = Counter()
@@ -232,11 +232,11 @@ def test_the_ledger_forgets(seed: int) -> None:
     ledger = rebuilt(records.values(), now_ms)
     ledger.advance(now_ms + 401 * DAY_MS)
     assert figures(ledger) == {}
-    assert all(not counts._buckets for counts in ledger._counts.values())
+    assert all(not place.counts._buckets for place in ledger._places.values())
     for record in records.values():
         ledger.replace(record, None)
     assert figures(ledger) == {}
-    assert all(not counts._buckets for counts in ledger._counts.values())
+    assert all(not place.counts._buckets for place in ledger._places.values())
 
 
 def record(segment: Segment, *, retracted: bool = False) -> Case:

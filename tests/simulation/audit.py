@@ -610,7 +610,7 @@ def journeys(cases: Iterable[Case], now_ms: int, windows: Windows) -> Figures:
             for case in cases:
                 of_segment = {"region": case.segment.region, "product": listed(case.segment.product)}
                 segment = "/".join(of_segment[dimension] for dimension in level.dimensions)
-                for moment, at_ms in journey(case):
+                for moment, at_ms in journey(case.verdicts):
                     if 0 <= now_ms // BUCKET_MS - at_ms // BUCKET_MS < windows.lengths_ms[window] // BUCKET_MS:
                         figures[moment, level.name, segment, window, "moment", ""] += 1
     return figures

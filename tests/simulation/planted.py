@@ -27,7 +27,7 @@ from cxstream.engine.assess import Catalogue, Clock
 from cxstream.engine.boards import Postings
 from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
-from cxstream.engine.ledger import Contribution, Ledger, contributions
+from cxstream.engine.ledger import Ledger
 from cxstream.exposition.snapshot import WorkerSnapshot
 from cxstream.kafka.case_agent import CaseAgent
 from cxstream.kafka.changelog_table import BatchProducer, ChangelogTable, Outgoing
@@ -137,16 +137,15 @@ def the_ledger_stands_still() -> AbstractContextManager[object]:
 def a_revision_is_taken_back_from_the_new_bucket() -> AbstractContextManager[object]:
     """A revised verdict is taken back at its new anchor, not at the old one."""
 
-    def replace(self: Ledger, old: Case | None, new: Case | None) -> None:
-        gone = set(contributions(old.verdicts, old.segment)) if old is not None else set[Contribution]()
-        come = set(contributions(new.verdicts, new.segment)) if new is not None else set[Contribution]()
-        anchors = {(one.sign, one.unit): one.anchor_ms for one in come}
-        for one in gone - come:
-            self._add(one._replace(anchor_ms=anchors.get((one.sign, one.unit), one.anchor_ms)), -1)
-        for one in come - gone:
-            self._add(one, 1)
+    def revise(self: Ledger, old: Case | None, new: Case | None) -> None:
+        anchors = {(one.sign, one.unit): one.anchor_ms for one in new.verdicts} if new is not None else {}
+        if old is not None:
+            moved = [replace(one, anchor_ms=anchors.get((one.sign, one.unit), one.anchor_ms)) for one in old.verdicts]
+            old = replace(old, verdicts=moved)
+        real(self, old, new)
 
-    return patch.object(Ledger, "replace", replace)
+    real = Ledger.replace
+    return patch.object(Ledger, "replace", revise)
 
 
 @bug
@@ -154,7 +153,7 @@ def the_ledger_is_not_rebuilt() -> AbstractContextManager[object]:
     """A partition that arrives begins with an empty ledger."""
 
     async def rebuild(self: Partition, records: Iterable[tuple[bytes, bytes]], judged_under: int) -> None:
-        with patch.object(Ledger, "replace", lambda *_: None):
+        with patch.object(Ledger, "apply", lambda *_: None):
             await real(self, records, judged_under)
 
     real = Partition.rebuild

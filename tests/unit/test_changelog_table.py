@@ -134,7 +134,7 @@ def test_a_tenure_without_a_write_raises_no_term() -> None:
     table.begin_tenure(0, 2)
     table.apply(0, [written(0, b"theirs", 1, generation=3)], 1)
     assert not table.stale(0)
-    assert table._partitions[0] == {b"k": b"theirs"}
+    assert dict(table.items_of(0)) == {b"k": b"theirs"}
     table.begin_tenure(0, 4)
     assert table._own[0] > Stamp(1, 3)
 

@@ -78,6 +78,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "limits.concurrent_batches": ("4", 4),
     "http.host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104  # a value to read, nothing listens
     "http.port": ("8080", 8080),
+    "http.case_data_token": ("of-operations", "of-operations"),
     "ledger.windows": ("1h, 24h,14d", ["1h", "24h", "14d"]),
     "ledger.levels": (
         "job=all, region=24h, region_product=24h 14d",
@@ -214,7 +215,7 @@ def test_variables_and_file_say_the_same(tmp_path: Path) -> None:
 def test_what_is_described_reads_back(tmp_path: Path) -> None:
     """The description is TOML that gives the same settings, but for the secrets."""
     login = {"CXSTREAM_KAFKA_SECURITY_PROTOCOL": "ssl", "CXSTREAM_SCHEMA_REGISTRY_USERNAME": None}
-    secret = ("PASSWORD", "ERASURE")
+    secret = ("PASSWORD", "ERASURE", "TOKEN")
     environ = {name: text for name, text in all_in_environ().items() if not any(part in name for part in secret)}
     environ = {name: text for name, text in {**environ, **login}.items() if text and "USERNAME" not in name}
     settings = load(None, environ)

@@ -30,7 +30,7 @@ def case(**verdicts: VerdictName) -> Case:
 
 def reached(**changed: VerdictName) -> int:
     """Return how many moments the case reached, the base of the funnel among them."""
-    steps = [step.moment for step in journey(case(**{**ALL, **changed}))]
+    steps = [step.moment for step in journey(case(**{**ALL, **changed}).verdicts)]
     assert steps == list(MOMENTS)[: len(steps)]
     return len(steps)
 

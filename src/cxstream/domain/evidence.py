@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import NamedTuple
+
+from propcache import cached_property
 
 from cxstream.domain.effective import world_order
 from cxstream.domain.facts import Fact

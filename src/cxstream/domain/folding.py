@@ -226,11 +226,13 @@ class AllFacts:
 def _earliest_ms(facts: Iterable[Fact]) -> int:
     earliest_ms = NEVER_MS
     for fact in facts:
-        stated = [fact.at_ms, fact.delivered_ms]
+        earliest_ms = min(earliest_ms, fact.at_ms, fact.delivered_ms)
         changes = fact.fields.get("set")
-        for fields in (fact.fields, changes if isinstance(changes, dict) else {}):
-            stated += [value for name, value in fields.items() if name in TIME_FIELDS and isinstance(value, int)]
-        earliest_ms = min(earliest_ms, *stated)
+        for fields in (fact.fields, changes) if isinstance(changes, dict) else (fact.fields,):
+            for name in TIME_FIELDS.intersection(fields):
+                value = fields[name]
+                if isinstance(value, int):
+                    earliest_ms = min(earliest_ms, value)
     return earliest_ms
 
 

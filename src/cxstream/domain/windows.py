@@ -27,6 +27,7 @@ class WindowedCounts(Generic[Key]):
         self._longest = max(self._lengths)
         self._buckets: dict[int, dict[Key, int]] = {}
         self._sums: list[dict[Key, int]] = [{} for _ in windows_ms]
+        self._windows = list(zip(self._lengths, self._sums, strict=True))
         self._now = -(1 << 62)
 
     def add(self, key: Key, anchor_ms: int, count: int) -> None:
@@ -34,11 +35,14 @@ class WindowedCounts(Generic[Key]):
         bucket = anchor_ms // BUCKET_MS
         if bucket <= self._now - self._longest:
             return
-        _add(self._buckets.setdefault(bucket, {}), key, count)
-        if not self._buckets[bucket]:
+        counts = self._buckets.get(bucket)
+        if counts is None:
+            counts = self._buckets[bucket] = {}
+        _add(counts, key, count)
+        if not counts:
             del self._buckets[bucket]
         if bucket <= self._now:
-            for length, sums in zip(self._lengths, self._sums, strict=True):
+            for length, sums in self._windows:
                 if bucket > self._now - length:
                     _add(sums, key, count)
 
@@ -47,7 +51,7 @@ class WindowedCounts(Generic[Key]):
         now = now_ms // BUCKET_MS
         if now <= self._now:
             return False
-        for length, sums in zip(self._lengths, self._sums, strict=True):
+        for length, sums in self._windows:
             for bucket in self._between(self._now - length, now - length):
                 if bucket <= self._now:
                     _merge(sums, self._buckets[bucket], -1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
@@ -144,22 +143,38 @@ class _Standing(NamedTuple):
 
 def _standings(case: Case, units: Units, catalogue: Catalogue, policy: Policy, clock: Clock) -> Iterator[_Standing]:
     """Yield how every unit of a case stands, in order of sign and unit."""
-    published = {name: dict[str, Verdict]() for name in catalogue}
+    standings: dict[str, list[_Standing]] = {name: [] for name in catalogue}
+    published: dict[tuple[str, str], Verdict] = {}
+    has_final = False
     for verdict in case.verdicts:
-        if verdict.sign in published:
-            published[verdict.sign][verdict.unit] = verdict
-    for name, sign in catalogue.items():
-        before = published[name]
-        final = {unit_id for unit_id, verdict in before.items() if verdict.sealed} if before else _NONE
-        standings = [_Standing(before[unit_id], before[unit_id], None) for unit_id in final]
-        for unit_id, folded in units.of(sign.unit, final):
-            judgement, verdict = judge_unit(sign, unit_id, folded, case, policy, clock)
-            old = before.get(unit_id)
-            standings.append(_Standing(old, _published(old, verdict), judgement, folded.settles_ms))
-        yield from sorted(standings, key=_unit_of) if final else standings
+        published[verdict.sign, verdict.unit] = verdict
+        if verdict.sealed and verdict.sign in standings:
+            has_final = True
+            standings[verdict.sign].append(_Standing(verdict, verdict, None))
+    for unit, signs in _signs_by_unit(catalogue).items():
+        for unit_id in units.ids(unit):
+            before = [published.get((sign.name, unit_id)) for sign in signs] if published else [None] * len(signs)
+            if has_final and all(old is not None and old.sealed for old in before):
+                continue
+            folded = units.fold(unit, unit_id)
+            if unit.kind != "case" and unit_id not in folded.evidence.units(unit.kind):
+                continue
+            at_hand = _UnitAtHand(unit, unit_id, folded, case, policy, clock)
+            settles_ms = folded.settles_ms
+            for sign, old in zip(signs, before, strict=True):
+                if old is None or not old.sealed:
+                    judgement, verdict = at_hand.judge(sign)
+                    standings[sign.name].append(_Standing(old, _published(old, verdict), judgement, settles_ms))
+    for its in standings.values():
+        yield from sorted(its, key=_unit_of) if has_final and len(its) > 1 else its
 
 
-_NONE: frozenset[str] = frozenset()
+def _signs_by_unit(catalogue: Catalogue) -> dict[Unit, list[VitalSign]]:
+    """Return the kinds of units that are judged, each with its signs."""
+    by_unit: dict[Unit, list[VitalSign]] = {}
+    for sign in catalogue.values():
+        by_unit.setdefault(sign.unit, []).append(sign)
+    return by_unit
 
 
 def _forget(
@@ -284,18 +299,17 @@ class Units:
             )
         self._folded: dict[tuple[Unit, str], Folded] = {}
 
-    def of(self, unit: Unit, final: AbstractSet[str]) -> Iterator[tuple[str, Folded]]:
-        """Yield the units of one kind with what counts for each, in order of id; those that exist by a counted fact.
-
-        `final` are the ids of those that are judged no more.
-        """
+    def ids(self, unit: Unit) -> list[str]:
+        """Return the ids of the units of one kind that any fact makes, in order."""
         if unit.kind == "case":
-            if self._case.case_id not in final and not self._case.is_forgotten:
-                yield self._case.case_id, self.fold(unit, self._case.case_id)
-            return
-        for unit_id in sorted(self.own_evidence().units(unit.kind) - final):
+            return [] if self._case.is_forgotten else [self._case.case_id]
+        return sorted(self.own_evidence().units(unit.kind))
+
+    def of(self, unit: Unit) -> Iterator[tuple[str, Folded]]:
+        """Yield the units of one kind with what counts for each, in order of id; those that exist by a counted fact."""
+        for unit_id in self.ids(unit):
             folded = self.fold(unit, unit_id)
-            if unit_id in folded.evidence.units(unit.kind):
+            if unit.kind == "case" or unit_id in folded.evidence.units(unit.kind):
                 yield unit_id, folded
 
     def own_evidence(self) -> Evidence:
@@ -323,39 +337,76 @@ def judge_unit(
     sign: VitalSign, unit_id: str, folded: Folded, case: Case, policy: Policy, clock: Clock
 ) -> tuple[Judgement, Verdict]:
     """Judge one unit by its sign, no later than its seal (rule 4), and name the verdict."""
-    # A fact may give a seal that lies before its own delivery, and another delivered in between may be on its way.
-    sealed = folded.settles_ms <= clock.settled_ms
-    at_ms = min(clock.now_ms, folded.seal_ms)
-    policy = policy.of(folded.evidence.opened)
-    judgement = before_start(folded.evidence, policy) or out_of_scope(
-        folded.evidence, sign.unit, needs_opening=sign.needs_opening, kinds=sign.kinds
+    return _UnitAtHand(sign.unit, unit_id, folded, case, policy, clock).judge(sign)
+
+
+class _UnitAtHand:
+    """One unit while its signs judge it: what is the same for all of them is found out once."""
+
+    __slots__ = (
+        "_at_ms",
+        "_begins_late",
+        "_case",
+        "_clock",
+        "_evidence",
+        "_policy",
+        "_scopes",
+        "_seal_ms",
+        "_sealed",
+        "_unit",
+        "_unit_id",
     )
-    if judgement is None:
-        try:
-            judgement = sign.judge(folded.evidence, unit_id, at_ms, policy)
-        except Exception:  # noqa: BLE001 - a judge that fails costs its own verdict, never the partition
-            judgement = Judgement("excluded", "error")
-    outcome, reason = judgement.outcome, judgement.reason
-    if judgement.silent_topics and not sealed and _is_unheard(judgement, clock):
-        judgement = Judgement("pending", SOURCE_SILENT, None, judgement.evidence, since_ms=judgement.since_ms)
+
+    def __init__(self, unit: Unit, unit_id: str, folded: Folded, case: Case, policy: Policy, clock: Clock) -> None:
+        self._unit = unit
+        self._unit_id = unit_id
+        self._case = case
+        self._clock = clock
+        self._evidence = folded.evidence
+        self._policy = policy.of(folded.evidence.opened)
+        self._seal_ms = folded.seal_ms
+        # A fact may give a seal that lies before its own delivery, and another delivered in between may be on its way.
+        self._sealed = folded.settles_ms <= clock.settled_ms
+        self._at_ms = min(clock.now_ms, folded.seal_ms)
+        self._begins_late = before_start(self._evidence, self._policy)
+        self._scopes: dict[tuple[bool, tuple[str, ...]], Judgement | None] = {}
+
+    def judge(self, sign: VitalSign) -> tuple[Judgement, Verdict]:
+        """Judge the unit by one sign, and name the verdict."""
+        sealed = self._sealed
+        judgement = self._begins_late or self._out_of_scope(sign)
+        if judgement is None:
+            try:
+                judgement = sign.judge(self._evidence, self._unit_id, self._at_ms, self._policy)
+            except Exception:  # noqa: BLE001 - a judge that fails costs its own verdict, never the partition
+                judgement = Judgement("excluded", "error")
+        if judgement.silent_topics and not sealed and _is_unheard(judgement, self._clock):
+            judgement = Judgement("pending", SOURCE_SILENT, None, judgement.evidence, since_ms=judgement.since_ms)
         outcome, reason = judgement.outcome, judgement.reason
-    if outcome == "pending" and sealed:
-        outcome, reason = "excluded", f"{UNKNOWN_AT_SEAL}{reason}"
-    name: VerdictName = outcome if outcome != "hit" else "final_hit" if sealed else "provisional_hit"
-    anchor_ms = _beginning_ms(case, folded.evidence) if judgement.anchor_ms is None else judgement.anchor_ms
-    due_ms = judgement.due_ms if outcome == "pending" else NEVER_MS
-    return judgement, Verdict(
-        sign.name,
-        unit_id,
-        name,
-        reason,
-        anchor_ms,
-        folded.seal_ms,
-        sealed,
-        due_ms=due_ms,
-        since_ms=None if sealed else judgement.since_ms,
-        measured=judgement.measured,
-    )
+        if outcome == "pending" and sealed:
+            outcome, reason = "excluded", f"{UNKNOWN_AT_SEAL}{reason}"
+        name: VerdictName = outcome if outcome != "hit" else "final_hit" if sealed else "provisional_hit"
+        anchor_ms = judgement.anchor_ms
+        return judgement, Verdict(
+            sign.name,
+            self._unit_id,
+            name,
+            reason,
+            _beginning_ms(self._case, self._evidence) if anchor_ms is None else anchor_ms,
+            self._seal_ms,
+            sealed,
+            due_ms=judgement.due_ms if outcome == "pending" else NEVER_MS,
+            since_ms=None if sealed else judgement.since_ms,
+            measured=judgement.measured,
+        )
+
+    def _out_of_scope(self, sign: VitalSign) -> Judgement | None:
+        asked = sign.needs_opening, sign.kinds
+        if asked not in self._scopes:
+            self._scopes[asked] = out_of_scope(
+                self._evidence, self._unit, needs_opening=sign.needs_opening, kinds=sign.kinds
+            )
+        return self._scopes[asked]
 
 
 def _is_unheard(judgement: Judgement, clock: Clock) -> bool:

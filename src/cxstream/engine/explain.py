@@ -209,7 +209,7 @@ class _Judged(NamedTuple):
 
 def _judged(case: Case, units: Units, catalogue: Catalogue, policy: Policy, clock: Clock) -> Iterator[_Judged]:
     for sign in catalogue.values():
-        for unit_id, folded in units.of(sign.unit, frozenset()):
+        for unit_id, folded in units.of(sign.unit):
             judgement, verdict = judge_unit(sign, unit_id, folded, case, policy, clock)
             yield _Judged(sign, verdict, judgement, folded)
 

@@ -6,10 +6,9 @@ is known of every case soon.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from cxstream.domain.cases import Case
 from cxstream.domain.verdict import Verdict
 
 CASES = "cases"
@@ -31,30 +30,28 @@ class Step(NamedTuple):
     anchor_ms: int
 
 
-def journey(case: Case) -> Iterator[Step]:
+def journey(verdicts: Iterable[Verdict]) -> Iterator[Step]:
     """Yield the moments a case has reached, by its published verdicts."""
-    by_sign: dict[str, list[Verdict]] = {}
-    for verdict in case.verdicts:
-        by_sign.setdefault(verdict.sign, []).append(verdict)
-
-    def is_hit(sign: str) -> bool:
-        return any(one.decided and one.verdict != "miss" for one in by_sign.get(sign, ()))
-
-    def is_missed(sign: str) -> bool:
-        return any(one.verdict == "miss" for one in by_sign.get(sign, ()))
-
-    answered = next((one for one in by_sign.get("first_response", ()) if one.decided), None)
-    if answered is None:
+    hit: set[str] = set()
+    missed: set[str] = set()
+    answered_ms: int | None = None
+    for verdict in verdicts:
+        if verdict.verdict == "miss":
+            missed.add(verdict.sign)
+        elif verdict.decided:
+            hit.add(verdict.sign)
+        if answered_ms is None and verdict.sign == "first_response" and verdict.decided:
+            answered_ms = verdict.anchor_ms
+    if answered_ms is None:
         return
     reached = (
         True,
-        is_hit("first_response") and not is_missed("easy_to_open"),
-        (is_hit("first_time_fix") or is_hit("same_day"))
-        and not (is_missed("on_time_arrival") or is_missed("parts_ready")),
-        is_hit("stayed_fixed"),
-        is_hit("extended_value"),
+        "first_response" in hit and "easy_to_open" not in missed,
+        not hit.isdisjoint(("first_time_fix", "same_day")) and missed.isdisjoint(("on_time_arrival", "parts_ready")),
+        "stayed_fixed" in hit,
+        "extended_value" in hit,
     )
     for moment, is_reached in zip(MOMENTS, reached, strict=True):
         if not is_reached:
             return
-        yield Step(moment, answered.anchor_ms)
+        yield Step(moment, answered_ms)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from cxstream.domain.cases import Case, Segment
+from cxstream.domain.cases import Segment
 from cxstream.domain.instant import MINUTE_MS, NEVER_MS
 from cxstream.domain.verdict import Verdict
-from cxstream.domain.windows import WindowedCounts
-from cxstream.engine.journey import Step, journey
+from cxstream.domain.windows import BUCKET_MS, WindowedCounts
+from cxstream.engine.journey import journey
 from cxstream.engine.longest import Longest
 from cxstream.vital_signs import CATALOGUE
 
@@ -24,8 +24,12 @@ RISK_HORIZON_MS = 60 * MINUTE_MS
 MEASURED = "measured"
 LOOPHOLE = "loophole"
 MOMENT = "moment"
+AT_RISK = "at_risk"
+LASTING = "lasting"
 BEYOND = "+Inf"
 TOTAL = "total"
+SEGMENTS_KEPT = 4096
+"""Segments whose labels are kept; beyond that they are made anew."""
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,154 +87,191 @@ class Lasting(NamedTuple):
     since_ms: int
 
 
-class Contribution(NamedTuple):
-    """What one published verdict adds to the ledger."""
+class Published(Protocol):
+    """What of a case record the ledger counts; a whole Case is one."""
 
-    sign: str
-    unit: str
-    state: str
-    detail: str
-    anchor_ms: int
-    retracted: bool
-    due_ms: int
-    since_ms: int | None
-    measured: int | None
-    segment: Segment
+    @property
+    def verdicts(self) -> Sequence[Verdict]:
+        """Last published verdict of every unit and sign."""
+
+    @property
+    def segment(self) -> Segment:
+        """What they are counted under."""
+
+    @property
+    def sightings(self) -> Sequence[tuple[str, int]]:
+        """Uses of the watched loopholes: which, and when in milliseconds."""
 
 
-def contributions(verdicts: Iterable[Verdict], segment: Segment) -> Iterator[Contribution]:
-    """Yield what published verdicts of a case contribute, one each."""
-    for verdict in verdicts:
-        match verdict.verdict:
-            case "provisional_hit" | "final_hit" if verdict.measured is not None:
-                state, detail = MEASURED, ""
-            case "provisional_hit" | "final_hit":
-                state, detail = "good", "final" if verdict.sealed else "provisional"
-            case "miss":
-                state, detail = "bad", "final" if verdict.sealed else "provisional"
-            case "excluded":
-                state, detail = "excluded", verdict.reason
-            case _:
-                state, detail = "pending", ""
-        yield Contribution(
-            verdict.sign,
-            verdict.unit,
-            state,
-            detail,
-            verdict.anchor_ms,
-            verdict.retracted,
-            verdict.due_ms,
-            verdict.since_ms,
-            verdict.measured,
-            segment,
-        )
-
+Cell = tuple[str, str, str, Segment, int]
+"""State, sign (or moment, or loophole), detail, segment, and the instant in milliseconds: a bucket's beginning."""
+Tally = defaultdict[Cell, int]
+"""How much is counted where."""
 
 _BOUNDS = {name: sign.measure.bounds for name, sign in CATALOGUE.items() if sign.measure is not None}
+_OF_UNITS = frozenset({"good", "bad", "pending", "excluded", MEASURED})
+"""States of which every unit is in one."""
+_LIVE = frozenset({AT_RISK, LASTING, MEASURED, TOTAL, MOMENT})
+"""States shown at the live levels alone."""
 
 
-class _Key(NamedTuple):
-    sign: str
-    state: str
-    detail: str
-    segment: str
+_Key = tuple[str, str, str, str]
+"""Sign, state, detail and label of the segment."""
+
+
+class _Place(NamedTuple):
+    """Where the figures of one level are kept; what is live only at some levels."""
+
+    dimensions: tuple[str, ...]
+    counts: WindowedCounts[_Key]
+    at_risk: WindowedCounts[_Key] | None
+    lasting: Longest[tuple[str, str]]
 
 
 class Ledger:
     """Windowed counts of one partition, by sign, level, segment and standing.
 
-    It holds nothing a record does not say: rebuilt by `replace(None, record)` over all records it is the same as after
-    any sequence of revisions.
+    It holds nothing a record does not say: rebuilt from all records it is the same as after any sequence of revisions.
     """
 
     def __init__(self, windows: Windows) -> None:
         self._windows = windows
-        self._counts = {
-            level.name: WindowedCounts[_Key]([windows.lengths_ms[label] for label in level.windows])
+        self._places = {
+            level.name: _Place(
+                level.dimensions,
+                WindowedCounts[_Key]([windows.lengths_ms[label] for label in level.windows]),
+                WindowedCounts[_Key]([windows.risk_horizon_ms]) if level.name in windows.live_levels else None,
+                Longest[tuple[str, str]](),
+            )
             for level in windows.levels
         }
-        self._at_risk = {
-            level.name: WindowedCounts[_Key]([windows.risk_horizon_ms])
-            for level in windows.levels
-            if level.name in windows.live_levels
-        }
-        self._lasting = {level: Longest[tuple[str, str]]() for level in self._at_risk}
+        self._labels: dict[Segment, tuple[tuple[str, ...], bool]] = {}
         self.units = 0
         """Units the records contribute, whatever their anchor."""
         self.version = 0
         """Rises with every change, so that a reader may keep what it made of the last one."""
         self.capped = 0
-        """How often a label value outside the closed list was counted under OTHER."""
+        """How often a unit was counted with a label value outside the closed list, under OTHER."""
 
-    def replace(self, old: Case | None, new: Case | None) -> None:
+    def replace(self, old: Published | None, new: Published | None) -> None:
         """Take back what the old record of a case contributed and add what the new one does; None: no record."""
+        tally = Tally(int)
+        kept: set[int] = set()
         if old is not None and new is not None and old.segment == new.segment:
             # Most verdicts of a revised record are the very objects of the one before: those cancel out.
             kept = {id(verdict) for verdict in old.verdicts} & {id(verdict) for verdict in new.verdicts}
-        else:
-            kept = set()
-        gone, come = self._counted(old, kept), self._counted(new, kept)
-        for contribution in gone - come:
-            self._add(contribution, -1)
-        for contribution in come - gone:
-            self._add(contribution, 1)
-        if (old.sightings if old is not None else []) != (new.sightings if new is not None else []):
-            self._replace_sightings(old, new)
-        if gone or come:
-            self._replace_journey(old, new)
+        for record, times in ((old, -1), (new, 1)):
+            if record is not None:
+                self.tally(tally, record, times, kept)
+        self.apply(tally)
 
-    def _counted(self, case: Case | None, kept: AbstractSet[int]) -> set[Contribution]:
-        if case is None:
-            return set()
-        signs = self._windows.signs
-        counted = (
-            verdict for verdict in case.verdicts if id(verdict) not in kept and (signs is None or verdict.sign in signs)
-        )
-        return set(contributions(counted, case.segment))
+    def tally(self, tally: Tally, record: Published, times: int = 1, kept: AbstractSet[int] = frozenset()) -> None:
+        """Add to a tally what a record contributes, so many times; `kept` are ids of verdict objects left out."""
+        segment, signs = record.segment, self._windows.signs
+        for verdict in record.verdicts:
+            if id(verdict) in kept or (signs is not None and verdict.sign not in signs):
+                continue
+            sign, bucket_ms = verdict.sign, _bucket_ms(verdict.anchor_ms)
+            state, detail = _standing(verdict)
+            tally[state, sign, detail, segment, bucket_ms] += times
+            if state == MEASURED:
+                tally[TOTAL, sign, TOTAL, segment, bucket_ms] += times * (verdict.measured or 0)
+            if verdict.retracted:
+                tally["retracted", sign, "", segment, bucket_ms] += times
+            if verdict.due_ms < NEVER_MS:
+                # In the window that ends now from the horizon before it is due until it is due.
+                enters_ms = verdict.due_ms - self._windows.risk_horizon_ms
+                tally[AT_RISK, sign, "", segment, _bucket_ms(enters_ms)] += times
+            if verdict.since_ms is not None:
+                tally[LASTING, sign, "", segment, verdict.since_ms] += times
+        for loophole, at_ms in record.sightings:
+            tally[LOOPHOLE, loophole, "", segment, _bucket_ms(at_ms)] += times
+        for moment, at_ms in journey(record.verdicts):
+            tally[MOMENT, moment, "", segment, _bucket_ms(at_ms)] += times
 
-    def _replace_sightings(self, old: Case | None, new: Case | None) -> None:
-        seen = Counter(new.sightings if new is not None else ())
-        seen.subtract(old.sightings if old is not None else ())
-        for (loophole, at_ms), count in seen.items():
-            if count:
-                self._add_sighting(loophole, at_ms, count)
+    def apply(self, tally: Mapping[Cell, int]) -> None:
+        """Count what a tally holds."""
+        for (state, sign, detail, segment, at_ms), count in tally.items():
+            if not count:
+                continue
+            self.version += 1
+            labels, is_capped = self._labels_of(segment)
+            if state in _OF_UNITS:
+                self.units += count
+                self.capped += max(0, count) if is_capped else 0
+            if state in _LIVE:
+                self._add_live(state, (sign, MEASURED if state == TOTAL else state, detail), labels, at_ms, count)
+                continue
+            is_decided = state in ("good", "bad")
+            for place, label in zip(self._places.values(), labels, strict=True):
+                if not place.dimensions:
+                    place.counts.add((sign, state, detail, label), at_ms, count)
+                elif is_decided:
+                    place.counts.add((sign, state, "", label), at_ms, count)
 
-    def _replace_journey(self, old: Case | None, new: Case | None) -> None:
-        was, now = ([] if case is None else [*journey(case)] for case in (old, new))
-        if old is not None and new is not None and (was, old.segment) == (now, new.segment):
-            return
-        for case, steps, count in ((old, was, -1), (new, now, 1)):
-            if case is not None:
-                self._add_journey(case.segment, steps, count)
+    def _add_live(
+        self, state: str, figure: tuple[str, str, str], labels: Sequence[str], at_ms: int, count: int
+    ) -> None:
+        """Count what is shown at the live levels alone."""
+        for place, label in zip(self._places.values(), labels, strict=True):
+            if place.at_risk is None:
+                continue
+            if state == LASTING:
+                place.lasting.add((figure[0], label), at_ms, count)
+            else:
+                counts = place.at_risk if state == AT_RISK else place.counts
+                counts.add((*figure, label), at_ms, count)
+
+    def _labels_of(self, segment: Segment) -> tuple[tuple[str, ...], bool]:
+        """Return the label of a segment at every level, and whether a value is outside its closed list."""
+        known = self._labels.get(segment)
+        if known is None:
+            if len(self._labels) >= SEGMENTS_KEPT:
+                self._labels.clear()
+            labels = tuple(self._label(place.dimensions, segment) for place in self._places.values())
+            known = self._labels[segment] = labels, any(OTHER in label.split("/") for label in labels)
+        return known
+
+    def _label(self, dimensions: Sequence[str], segment: Segment) -> str:
+        values = []
+        for dimension in dimensions:
+            value = getattr(segment, dimension)
+            allowed = self._windows.label_values.get(dimension)
+            is_other = allowed is not None and value not in allowed and value != "unknown"
+            values.append(OTHER if is_other else value)
+        return "/".join(values)
 
     def advance(self, now_ms: int) -> None:
         """Let windows end at `now_ms`: what they no longer cover expires."""
-        moved = [counts.advance(now_ms) for counts in (*self._counts.values(), *self._at_risk.values())]
+        places = self._places.values()
+        moved = [place.counts.advance(now_ms) for place in places]
+        moved += [place.at_risk.advance(now_ms) for place in places if place.at_risk is not None]
         self.version += any(moved)
 
     def rows(self) -> Iterator[Row]:
         """Yield every figure that is not zero, as of the last `advance`."""
         for level in self._windows.levels:
-            shown_over = [(window, self._counts[level.name].over(n)) for n, window in enumerate(level.windows)]
-            if level.name in self._at_risk:
-                shown_over.append(("", self._at_risk[level.name].over(0)))
+            place = self._places[level.name]
+            shown_over = [(window, place.counts.over(n)) for n, window in enumerate(level.windows)]
+            if place.at_risk is not None:
+                shown_over.append(("", place.at_risk.over(0)))
             for window, counts in shown_over:
-                shown = set(sorted({key.segment for key in counts} - {OTHER})[: self._windows.label_limit])
+                shown = set(sorted({label for _, _, _, label in counts} - {OTHER})[: self._windows.label_limit])
                 rest: Counter[_Key] = Counter()
-                for key, units in counts.items():
-                    if key.state in (MEASURED, MOMENT) and window not in self._windows.time_windows:
+                for (sign, state, detail, label), units in counts.items():
+                    if state in (MEASURED, MOMENT) and window not in self._windows.time_windows:
                         continue
-                    if key.segment in shown:
-                        yield Row(key.sign, level.name, key.segment, window, key.state, key.detail, units)
+                    if label in shown:
+                        yield Row(sign, level.name, label, window, state, detail, units)
                     else:
-                        rest[key._replace(segment=OTHER)] += units
-                for key, units in rest.items():
-                    yield Row(key.sign, level.name, OTHER, window, key.state, key.detail, units)
+                        rest[sign, state, detail, OTHER] += units
+                for (sign, state, detail, label), units in rest.items():
+                    yield Row(sign, level.name, label, window, state, detail, units)
 
     def lasting(self) -> Iterator[Lasting]:
         """Yield what goes on now, by sign and segment, where anything does."""
-        for level, lasting in self._lasting.items():
-            found = list(lasting.lasting())
+        for level, place in self._places.items():
+            found = list(place.lasting.lasting())
             shown = set(sorted({segment for (_, segment), _, _ in found} - {OTHER})[: self._windows.label_limit])
             rest: dict[str, Lasting] = {}
             for (sign, segment), units, since_ms in found:
@@ -241,63 +282,22 @@ class Ledger:
                     rest[sign] = Lasting(sign, level, OTHER, other.units + units, min(other.since_ms, since_ms))
             yield from rest.values()
 
-    def _add(self, contribution: Contribution, count: int) -> None:
-        self.version += 1
-        self.units += count
-        sign, _unit, state, detail, anchor_ms, retracted, due_ms, since_ms, _measured, segment = contribution
-        is_live = due_ms != NEVER_MS or since_ms is not None or state == MEASURED
-        for level in self._windows.levels:
-            if is_live and level.name in self._at_risk:
-                self._add_live(contribution, level, count)
-            if level.dimensions:
-                if state in ("good", "bad"):
-                    key = _Key(sign, state, "", self._segment(level.dimensions, segment))
-                    self._counts[level.name].add(key, anchor_ms, count)
-                continue
-            if state != MEASURED:
-                self._counts[level.name].add(_Key(sign, state, detail, ""), anchor_ms, count)
-            if retracted:
-                self._counts[level.name].add(_Key(sign, "retracted", "", ""), anchor_ms, count)
 
-    def _add_live(self, contribution: Contribution, level: Level, count: int) -> None:
-        """Count what lasts, what is at risk, and what was measured."""
-        sign, _unit, state, _detail, anchor_ms, _retracted, due_ms, since_ms, measured, _whose = contribution
-        segment = self._segment(level.dimensions, contribution.segment)
-        if due_ms < NEVER_MS:
-            # In the window that ends now from the horizon before it is due until it is due.
-            enters_ms = due_ms - self._windows.risk_horizon_ms
-            self._at_risk[level.name].add(_Key(sign, "at_risk", "", segment), enters_ms, count)
-        if since_ms is not None:
-            self._lasting[level.name].add((sign, segment), since_ms, count)
-        if state == MEASURED and measured is not None:
-            bucket = next((str(bound) for bound in _BOUNDS[sign] if measured <= bound), BEYOND)
-            counts = self._counts[level.name]
-            counts.add(_Key(sign, MEASURED, bucket, segment), anchor_ms, count)
-            counts.add(_Key(sign, MEASURED, TOTAL, segment), anchor_ms, count * measured)
+def _standing(verdict: Verdict) -> tuple[str, str]:
+    """Return how a unit is counted: its state, and the detail of it."""
+    match verdict.verdict:
+        case "provisional_hit" | "final_hit" if verdict.measured is not None:
+            measured = verdict.measured
+            return MEASURED, next((str(bound) for bound in _BOUNDS[verdict.sign] if measured <= bound), BEYOND)
+        case "provisional_hit" | "final_hit":
+            return "good", "final" if verdict.sealed else "provisional"
+        case "miss":
+            return "bad", "final" if verdict.sealed else "provisional"
+        case "excluded":
+            return "excluded", verdict.reason
+        case _:
+            return "pending", ""
 
-    def _add_journey(self, segment: Segment, steps: Sequence[Step], count: int) -> None:
-        self.version += bool(steps)
-        for level in self._windows.levels if steps else ():
-            if level.name in self._at_risk:
-                label = self._segment(level.dimensions, segment)
-                for moment, anchor_ms in steps:
-                    self._counts[level.name].add(_Key(moment, MOMENT, "", label), anchor_ms, count)
 
-    def _add_sighting(self, loophole: str, at_ms: int, count: int) -> None:
-        self.version += 1
-        for level in self._windows.levels:
-            if not level.dimensions:
-                self._counts[level.name].add(_Key(loophole, LOOPHOLE, "", ""), at_ms, count)
-
-    def _segment(self, dimensions: Sequence[str], segment: Segment) -> str:
-        if not dimensions:
-            return ""
-        labels = []
-        for dimension in dimensions:
-            value = getattr(segment, dimension)
-            allowed = self._windows.label_values.get(dimension)
-            if allowed is not None and value not in allowed and value != "unknown":
-                self.capped += 1
-                value = OTHER
-            labels.append(value)
-        return "/".join(labels)
+def _bucket_ms(at_ms: int) -> int:
+    return at_ms - at_ms % BUCKET_MS

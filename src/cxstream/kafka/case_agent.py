@@ -48,6 +48,11 @@ ANNOUNCE_PAUSE_SECONDS = 1.0
 """Between attempts to find out what is not announced yet."""
 ANNOUNCE_RECORDS = 500
 """Records announced again at a time."""
+BREATHE_EVERY_RECORDS = 250
+"""Taking a batch lets the event loop breathe after so many records."""
+BREATHE_EVERY_FACTS = 1_000
+"""And judging it after cases of so many facts; a case counts as some more, for its signs."""
+FACTS_OF_A_CASE = 10
 SWEEP_BOARDS = 5
 """Boards looked at in one go: ten a second are nearly a million in a day."""
 
@@ -311,11 +316,13 @@ class CaseAgent:
         source = self.topics.sources.get(topic)
         in_hand: dict[bytes, _CaseInHand] = {}
         intake = _Intake()
-        for record in batch.records:
+        for count, record in enumerate(batch.records, start=1):
             if source is None:
                 self._take_relay(partition.number, record, in_hand)
             else:
                 await self._take(partition.number, source, batch, record, in_hand, intake)
+            if count % BREATHE_EVERY_RECORDS == 0:
+                await self._breathe(partition)
         if source is not None and intake.delivered_ms:
             partition.clock.took(source, min(max(intake.delivered_ms), self.wall_ms()))
         clock = self.clock(partition)
@@ -466,7 +473,12 @@ class CaseAgent:
         """
         relays: list[Outgoing] = []
         assets: list[Outgoing] = []
+        facts = 0
         for taken in in_hand.values():
+            facts += FACTS_OF_A_CASE + len(taken.case.facts)
+            if facts > BREATHE_EVERY_FACTS:
+                facts = 0
+                await self._breathe(partition)
             if taken.case is not taken.old:
                 to_boards, to_survivors = told_by(taken.old or Case(taken.case.case_id), taken.case, self.policy)
                 assets += _outgoing(to_boards)
@@ -482,9 +494,19 @@ class CaseAgent:
             *([self.produce(self.topics.relays, None, relays)] if relays else []),
         )
         known = [taken for taken in in_hand.values() if not taken.is_unknown]
-        await self._write(partition, [record for taken in known for record in self._written(taken)])
+        written: list[_Written] = []
+        for count, taken in enumerate(known, start=1):
+            written += self._written(taken)
+            if count % BREATHE_EVERY_RECORDS == 0:
+                await self._breathe(partition)
+        await self._write(partition, written)
         await self._write(partition, [record for taken in known for record in self._buried(partition.number, taken)])
         partition.counted_ms = max(partition.counted_ms, clock.now_ms)
+
+    async def _breathe(self, partition: Partition) -> None:
+        """Let the event loop turn to heartbeats, scrapes and the next fetch. Raises PartitionLostError."""
+        await asyncio.sleep(0)
+        self._check_owned(partition)
 
     async def _write(self, partition: Partition, written: Sequence[_Written]) -> None:
         """Write records, let ledger and deadlines follow, and announce what they change once they are acknowledged.

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import faust
+from cramjam import lz4
 from faust.types import TP
 
 from .partition_batches import Record
@@ -145,8 +146,16 @@ class BatchProducer:
         return ranges
 
 
+def _packed(value: bytes) -> bytes:
+    return bytes(lz4.compress_block(value))
+
+
+def _unpacked(packed: bytes) -> bytes:
+    return bytes(lz4.decompress_block(packed))
+
+
 class ChangelogTable(faust.Table[bytes, bytes]):
-    """A Faust table whose keys are kept per partition in memory and whose writes and recovery come in batches.
+    """A Faust table whose keys are kept per partition in memory, compressed; its writes and recovery come in batches.
 
     Faust decides where it lives, declares its changelog and runs its recovery; `table[key] = value` is refused.
     """
@@ -169,7 +178,8 @@ class ChangelogTable(faust.Table[bytes, bytes]):
     def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]  # the partition is part of a key
         """Return the value of a key in a partition, None when there is none or the partition is not here."""
         keys = self._partitions.get(partition)
-        return None if keys is None else keys.get(key)
+        packed = None if keys is None else keys.get(key)
+        return None if packed is None else _unpacked(packed)
 
     def find(self, key: bytes) -> bytes | None:
         """Return the value of a key in any owned partition; slower than `get`."""
@@ -178,7 +188,8 @@ class ChangelogTable(faust.Table[bytes, bytes]):
 
     def items_of(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over one owned partition (nothing, when it is not owned); it must not be written meanwhile."""
-        return iter(self._partitions.get(partition, {}).items() if partition in self._owned() else ())
+        keys = self._partitions.get(partition, {}) if partition in self._owned() else {}
+        return ((key, _unpacked(packed)) for key, packed in keys.items())
 
     def count(self, partition: int) -> int:
         """Return the number of keys in one partition, standbys included."""
@@ -207,7 +218,7 @@ class ChangelogTable(faust.Table[bytes, bytes]):
             if value is None:
                 keys.pop(key, None)
             else:
-                keys[key] = value
+                keys[key] = _packed(value)
         return sent
 
     def complete_offset(self, partition: int) -> int:
@@ -271,7 +282,7 @@ class ChangelogTable(faust.Table[bytes, bytes]):
             if record.value is None:
                 keys.pop(record.key, None)
             else:
-                keys[record.key] = record.value
+                keys[record.key] = _packed(record.value)
         self._complete[partition] = max(complete, next_offset - 1)
         self._advance(partition, [])
         return news

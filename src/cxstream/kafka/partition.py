@@ -11,12 +11,14 @@ from cxstream.domain.instant import NEVER_MS
 from cxstream.engine.assess import SOURCE_SILENT
 from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
-from cxstream.engine.ledger import Ledger, Row, Windows
+from cxstream.engine.ledger import Ledger, Row, Tally, Windows
 from cxstream.engine.watermark import NOTHING, Marks, PartitionMarks, Said
-from cxstream.kafka.records import is_residue, read_case
+from cxstream.kafka.records import PublishedCase, is_residue, read_published
 
 YIELD_EVERY_RECORDS = 500
 """Rebuilding lets the event loop breathe after this many records."""
+YIELD_EVERY_CELLS = 5_000
+"""And after so many different cells were counted: records that follow each other share most of theirs."""
 
 
 class Partition:
@@ -63,15 +65,22 @@ class Partition:
         that was erased is to be buried: its owner ended before it had.
         """
         floor_ms = 0
+        tally = Tally(int)
         for count, (key, data) in enumerate(records, start=1):
-            case = read_case(data)
-            self.update(key, None, case)
+            case = read_published(data)
+            self.ledger.tally(tally, case)
+            self._follow(key, case)
             is_to_bury = case.closed == "erased" and not is_residue(key)
-            if is_to_bury or (case.facts and case.judged_under != judged_under):
+            if is_to_bury or (case.has_facts and case.judged_under != judged_under):
                 self._recheck[key] = None
             floor_ms = max(floor_ms, case.judged_ms)
             if count % YIELD_EVERY_RECORDS == 0:
                 await asyncio.sleep(0)
+            if len(tally) >= YIELD_EVERY_CELLS:
+                self.ledger.apply(tally)
+                tally.clear()
+                await asyncio.sleep(0)
+        self.ledger.apply(tally)
         self.clock.floor(max(floor_ms, self.marks.clock_ms))
         self.counted_ms = self.clock.now_ms
 
@@ -79,6 +88,9 @@ class Partition:
         """Let ledger and deadlines follow a record that has been replaced; None: there was none, or is none now."""
         if old is None or new is None or _contributed(old) != _contributed(new):
             self.ledger.replace(old, new)
+        self._follow(key, new)
+
+    def _follow(self, key: bytes, new: Case | PublishedCase | None) -> None:
         self.deadlines.set(key, NEVER_MS if new is None else new.deadline_ms)
         self.settling.set(key, NEVER_MS if new is None else new.settles_ms)
         self._withheld.pop(key, None)

@@ -1,0 +1,170 @@
+"""How much work events make: counted, not timed, so that the same change fails on any machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+import cxstream.kafka.case_agent as agent_module
+from benchmarks.events import Load, reference_events
+from cxstream.domain.instant import parse_instant
+from cxstream.engine.ledger import Ledger
+from cxstream.kafka.codec import Codec
+from cxstream.vital_signs import TIER_A
+from parts.agent import POLICY, SCHEMAS, Broker, Life, MemoryTable, Record
+
+ENDS_MS = parse_instant("2026-03-02T08:00:00Z")
+BATCH = 1_000
+CODEC = Codec(SCHEMAS, skew_ms=POLICY.clock_skew_ms)
+
+
+class Work:
+    """What was done while events were processed."""
+
+    def __init__(self) -> None:
+        self.counted: Counter[str] = Counter()
+        self.stretches: list[int] = []
+        """Facts of the cases judged between two turns of the event loop."""
+
+    def _assess(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def assess(case: Any, *args: object) -> Any:  # noqa: ANN401 - as the one it stands for
+            self.counted["assessed"] += 1
+            self.counted["facts"] += len(case.facts)
+            return real(case, *args)
+
+        return assess
+
+    def _judge(self, sign: Any) -> Any:  # noqa: ANN401 - a vital sign
+        def judge(*args: Any) -> Any:  # noqa: ANN401
+            self.counted["judged"] += 1
+            return sign.judge(*args)
+
+        return sign._replace(judge=judge)
+
+    def _put(self, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def put_many(table: MemoryTable, number: int, items: Sequence[Any]) -> Any:  # noqa: ANN401
+            self.counted[f"{table.name} batches"] += 1
+            self.counted[f"{table.name} records"] += len(items)
+            return await real(table, number, items)
+
+        return put_many
+
+    def _produce(self, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def produce(broker: Broker, topic: str, number: int | None, records: Sequence[Any]) -> Any:  # noqa: ANN401
+            self.counted[f"{topic} batches"] += 1
+            return await real(broker, topic, number, records)
+
+        return produce
+
+    def _task(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **of: Any) -> Any:  # noqa: ANN401
+        self.counted["tasks"] += 1
+        return asyncio.Task(coroutine, loop=loop, **of)
+
+    async def turn(self) -> None:
+        """Turn with the event loop, as heartbeats do, and note what was judged since the last time."""
+        asyncio.get_running_loop().set_task_factory(self._task)
+        while True:
+            await asyncio.sleep(0)
+            self.stretches.append(self.counted.pop("facts", 0))
+
+    @contextmanager
+    def watched(self) -> Iterator[dict[str, Any]]:
+        """Watch the agent; yields the catalogue that is watched as well."""
+        with (
+            patch.object(agent_module, "assess", self._assess(agent_module.assess)),
+            patch.object(MemoryTable, "put_many", self._put(MemoryTable.put_many)),
+            patch.object(Broker, "produce", self._produce(Broker.produce)),
+        ):
+            yield {name: self._judge(sign) for name, sign in TIER_A.items()}
+
+
+def batches(load: Load) -> Iterator[tuple[str, list[Record]]]:
+    """Yield a history as the batches a worker with a backlog reads, topic by topic."""
+    logs: defaultdict[str, list[Record]] = defaultdict(list)
+    for delivery in reference_events(load, ENDS_MS):
+        key = str(delivery.event["case_id"]).encode()
+        log = logs[delivery.topic]
+        log.append(Record(key, CODEC.encode(dict(delivery.event)), delivery.delivered_ms, (), len(log)))
+    for start in range(0, max(map(len, logs.values())), BATCH):
+        for topic, log in logs.items():
+            if log[start:]:
+                yield topic, log[start : start + BATCH]
+
+
+@pytest.fixture(scope="module")
+def done() -> Work:
+    """What some 2,400 events of 200 cases make the agent do, relays left aside."""
+    work = Work()
+
+    async def run() -> None:
+        with work.watched() as catalogue:
+            life = Life(Broker(), wall_ms=lambda: ENDS_MS, catalogue=catalogue)
+            turning = asyncio.ensure_future(work.turn())
+            await asyncio.sleep(0)
+            work.counted.clear()
+            for topic, records in batches(Load(cases=200, live=200)):
+                work.counted["batches"] += 1
+                work.counted["events"] += len(records)
+                await life.process(topic, records)
+            turning.cancel()
+
+    asyncio.run(run())
+    assert work.counted["events"] > 2_000
+    return work
+
+
+def test_a_case_is_judged_once_a_batch(done: Work) -> None:
+    """However many facts a batch holds of a case, it is assessed once for it, and each sign judges a unit once."""
+    assert done.counted["assessed"] <= 200 * done.counted["batches"]
+    assert done.counted["assessed"] / done.counted["events"] < 0.5
+    assert done.counted["judged"] <= 12 * done.counted["assessed"]
+
+
+def test_a_batch_is_one_write_of_the_table(done: Work) -> None:
+    """The records of a batch go out in one produce batch, and so do its relays and announcements."""
+    assert done.counted["cases batches"] == done.counted["batches"]
+    assert done.counted["cases records"] <= done.counted["assessed"]
+    for topic in ("assets", "verdicts"):
+        assert 0 < done.counted[f"{topic} batches"] <= done.counted["batches"]
+
+
+def test_a_batch_makes_no_task_for_an_event(done: Work) -> None:
+    """The tasks that are created are few to a batch, whatever it holds."""
+    assert done.counted["tasks"] <= 6 * done.counted["batches"]
+
+
+def test_the_event_loop_turns_while_a_batch_is_judged(done: Work) -> None:
+    """Between two turns of the event loop no more is judged than a bounded number of facts."""
+    assert sum(done.stretches) > 2_000
+    assert max(done.stretches) <= agent_module.BREATHE_EVERY_FACTS
+
+
+def test_figures_are_made_only_when_the_ledger_has_changed() -> None:
+    """Scrapes of a partition in which nothing happened render nothing anew."""
+
+    async def run() -> int:
+        life = Life(Broker(), wall_ms=lambda: ENDS_MS)
+        for topic, records in batches(Load(cases=20, live=20)):
+            await life.process(topic, records)
+        made = 0
+
+        def rows(ledger: Ledger) -> Any:  # noqa: ANN401 - as the one it stands for
+            nonlocal made
+            made += 1
+            return real(ledger)
+
+        real = Ledger.rows
+        with patch.object(Ledger, "rows", rows):
+            life.partition.ledger.advance(ENDS_MS)
+            for _scrape in range(5):
+                life.partition.ledger.advance(ENDS_MS + 1_000)
+                assert life.partition.rows()
+        return made
+
+    assert asyncio.run(run()) == 1
