@@ -29,7 +29,7 @@ test: .venv/.dev ## Check everything: style, types, layers, then all tests again
 	@scripts/install-system-packages || echo "make test: going on without; the end of the run lists what was left out" >&2
 	@$(MAKE) lint types layers
 	@echo "== tests: unit, property, contract, golden, simulation, integration, e2e"
-	@$(BIN)/python -m pytest tests $(ARGS)
+	@scripts/run-tests $(ARGS)
 
 .PHONY: test-fast
 test-fast: .venv/.dev ## Run the tests that need no Kafka and little time
