@@ -24,6 +24,11 @@ help: ## List the targets
 demo: .venv/.demo ## Try it: broker, traffic, worker and live page in one command (Python and PyPI only; ARGS="...")
 	@$(BIN)/cxstream demo $(ARGS)
 
+.PHONY: stack
+stack: .venv/.dev ## See the whole: Apache Kafka, two workers, an upstream, Prometheus, Alertmanager, until Ctrl-C (ARGS="--seconds N")
+	@scripts/install-system-packages || true # it says what to do; without Java there is the embedded broker
+	@PYTHONPATH=tests $(BIN)/python -m parts.stack $(ARGS)
+
 .PHONY: test
 test: .venv/.dev ## Check everything: style, types, layers, then all tests against real Kafka and Prometheus
 	@scripts/install-system-packages || echo "make test: going on without; the end of the run lists what was left out" >&2
@@ -96,6 +101,7 @@ lock: .venv/.dev ## Pin all dependencies anew, with hashes
 	@$(COMPILE) pyproject.toml --extra demo --extra dev --group build -c requirements/runtime.lock \
 		--output-file requirements/dev.lock $(ARGS)
 	@$(COMPILE) pyproject.toml --extra demo --group build -c requirements/dev.lock --output-file requirements/demo.lock
+	@$(COMPILE) --group build -c requirements/dev.lock --output-file requirements/build.lock
 
 .PHONY: clean
 clean: ## Remove what the targets above made

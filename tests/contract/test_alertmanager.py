@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 import urllib.request
@@ -17,18 +16,12 @@ import pytest
 from cxstream.config import Settings
 from cxstream.render.alerts import alerts
 from cxstream.vital_signs import CATALOGUE
-from parts.processes import ServerProcess, free_port
+from parts.alertmanager import alertmanager as running
+from parts.alertmanager import alerts_of, require_alertmanager
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
 EVERY = alerts(Settings().windows().levels, CATALOGUE)
-
-
-def require_alertmanager() -> None:
-    """Skip the test, saying why, where Debian's Alertmanager is not installed."""
-    missing = [name for name in ("prometheus-alertmanager", "amtool") if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"needs {' and '.join(missing)}: run scripts/install-system-packages")
 
 
 def amtool(*arguments: str) -> str:
@@ -87,45 +80,20 @@ def test_a_cross_product_of_regions_goes_to_the_regions_and_what_nobody_knows_to
 
 
 @pytest.fixture
-def alertmanager(tmp_path: Path) -> Iterator[str]:
+def alertmanager() -> Iterator[str]:
     """Start an Alertmanager with the configuration as it is; yield its address."""
-    require_alertmanager()
-    port = free_port()
-    process = ServerProcess(
-        [
-            "prometheus-alertmanager",
-            f"--config.file={CONFIG}",
-            f"--storage.path={tmp_path}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--cluster.listen-address=",
-        ],
-        tmp_path / "log",
-    )
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 30
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/-/ready", timeout=1).close()
-                break
-            except OSError:
-                assert process.running, process.log_tail()
-                assert time.monotonic() < deadline, process.log_tail()
-                time.sleep(0.05)
-        yield url
-    finally:
-        process.end(grace_seconds=5)
+    with running(CONFIG) as address:
+        yield address
 
 
-def assert_held_back(url: str, sent: list[dict[str, str]], expected: list[int]) -> None:
+def assert_held_back(address: str, sent: list[dict[str, str]], expected: list[int]) -> None:
     """Send alerts; assert that those at these indexes and no others are inhibited once Alertmanager has all."""
     body = json.dumps([{"labels": {**labels, "index": str(index)}} for index, labels in enumerate(sent)]).encode()
-    request = urllib.request.Request(f"{url}/api/v2/alerts", body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(f"http://{address}/api/v2/alerts", body, {"Content-Type": "application/json"})
     urllib.request.urlopen(request, timeout=10).close()
     deadline = time.monotonic() + 10
     while True:
-        with urllib.request.urlopen(f"{url}/api/v2/alerts", timeout=10) as answer:
-            known = json.load(answer)
+        known = alerts_of(address)
         held = sorted(int(alert["labels"]["index"]) for alert in known if alert["status"]["inhibitedBy"])
         if len(known) == len(sent) and held == expected:
             return

@@ -47,11 +47,12 @@ class Prometheus:
         scrape_interval: str = "1s",
         evaluation_interval: str | None = None,
         config: Mapping[str, Any] | None = None,
+        consoles: Path | None = None,
     ) -> None:
         """Prepare a server that scrapes `targets` (job name -> "host:port", ...) and evaluates `rule_files`.
 
         `evaluation_interval` is the scrape interval where not given. `config` entries (top-level sections of
-        prometheus.yml) replace the ones made here.
+        prometheus.yml) replace the ones made here. `consoles` is a folder of console templates to serve.
         """
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="cxstream-prometheus-"))
@@ -59,6 +60,7 @@ class Prometheus:
         self._scrape_interval = scrape_interval
         self._evaluation_interval = evaluation_interval or scrape_interval
         self._config = dict(config or {})
+        self._consoles = consoles
         self._rule_files = list(rule_files)
         self._targets = {job: list(addresses) for job, addresses in (targets or {}).items()}
         self._process: ServerProcess | None = None
@@ -79,6 +81,7 @@ class Prometheus:
                 f"--web.listen-address=127.0.0.1:{self.port}",
                 "--web.enable-lifecycle",
                 "--web.enable-admin-api",
+                *([f"--web.console.templates={self._consoles}"] if self._consoles else []),
                 "--log.level=warn",
             ],
             self.folder / "prometheus.log",
@@ -153,6 +156,15 @@ class Prometheus:
         """Return, per scrape URL that is not up, its last error."""
         targets = self.get("/api/v1/targets")["activeTargets"]
         return {t["scrapeUrl"]: t["lastError"] or t["health"] for t in targets if t["health"] != "up"}
+
+    def text(self, path: str) -> str:
+        """Return a page; raise QueryError with what the server says where it cannot be made."""
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=_ANSWER_SECONDS) as answer:
+                page: str = answer.read().decode()
+                return page
+        except urllib.error.HTTPError as refusal:
+            raise QueryError(refusal.read().decode(errors="replace")) from refusal
 
     def get(self, path: str, **arguments: str) -> Any:  # noqa: ANN401 - the shape is the API's, one per path
         """Return the `data` of an API answer; raise QueryError with the server's message."""

@@ -67,11 +67,15 @@ def policies(config_path: Path | None) -> None:
 @click.option("--seconds", type=click.IntRange(min=10), help="Stop by itself after this long, with a summary.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another company.")
 @click.option("--port", type=int, default=9109, show_default=True, help="Port of the worker's pages.")
-def demo(seconds: int | None, seed: int, port: int) -> None:
+@click.option("--days", type=click.IntRange(1, 400), default=40, show_default=True, help="Days of history.")
+@click.option("--to", "brokers", metavar="BROKERS", help="Only write the events, to these brokers: host:port,...")
+def demo(seconds: int | None, seed: int, port: int, days: int, brokers: str | None) -> None:
     """Show the main job: a broker, a worker, a realistic upstream with an incident, and a live view."""
-    from cxstream.demo.tour import DemoError, run  # noqa: PLC0415 - needs the demo extra
+    from cxstream.demo.tour import DemoError, run, write_to  # noqa: PLC0415 - needs the demo extra
 
     try:
-        sys.exit(run(seconds=seconds, seed=seed, port=port))
+        if brokers is not None:
+            sys.exit(write_to(brokers, seconds=seconds, seed=seed, days=days))
+        sys.exit(run(seconds=seconds, seed=seed, port=port, days=days))
     except DemoError as error:
         raise click.ClickException(str(error)) from error

@@ -11,49 +11,55 @@ import tempfile
 import time
 import urllib.request
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 
-from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.live import Live
 
 from cxstream.demo.embedded import EmbeddedBroker, EmbeddedBrokerError
 from cxstream.demo.live_view import Board, Session, read, render, summary
-from cxstream.demo.upstream import PRODUCTS, REGIONS, Delivery, Incident, Upstream, demo_upstream
-from cxstream.domain.instant import MINUTE_MS
-from cxstream.domain.policy import Policy
-from cxstream.kafka.codec import DELIVERED_AT, Codec
-from cxstream.kafka.schemas import Schemas
+from cxstream.demo.traffic import DAYS, SOURCES, TrafficError, play, traffic
+from cxstream.demo.upstream import PRODUCTS, REGIONS
 from cxstream.kafka.topics import check, topic_table
 
 GROUP = "cxstream-demo"
 PARTITIONS = 4
-SOURCES = {"ticket": "cxstream.tickets", "dispatch": "cxstream.dispatch", "parts": "cxstream.parts"}
-INCIDENT_REGION = "east"
-INCIDENT_AGE_MS = 30 * MINUTE_MS
-POISON_EVERY = 250
-"""Every so many live events one that no codec can read: dead letters are part of real life."""
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 LOOK_SECONDS = 1.0
-LIVE_SECONDS = 0.2
 
 
 class DemoError(RuntimeError):
     """The demo cannot go on; the message is for the person who ran it."""
 
 
-def run(*, seconds: int | None, seed: int, port: int) -> int:
+def run(*, seconds: int | None, seed: int, port: int, days: int = DAYS) -> int:
     """Run the tour until it is stopped, or for `seconds`; return the exit status: 0 if all partitions were covered."""
     try:
         with (
             tempfile.TemporaryDirectory(prefix="cxstream-demo-") as folder,
             EmbeddedBroker(Path(folder) / "broker") as broker,
         ):
-            return asyncio.run(_until_stopped(_tour(broker.bootstrap, Path(folder), seconds, seed, port)))
+            return asyncio.run(_until_stopped(_tour(broker.bootstrap, Path(folder), seconds, seed, port, days)))
     except EmbeddedBrokerError as error:
         raise DemoError(str(error)) from error
+
+
+def write_to(bootstrap: str, *, seconds: int | None, seed: int, days: int = DAYS) -> int:
+    """Only write the events, to the brokers of a stack that runs already; return the exit status.
+
+    Raises DemoError if they do not take them.
+    """
+    try:
+        return asyncio.run(_until_stopped(_written(bootstrap, seconds, seed, days)))
+    except TrafficError as error:
+        raise DemoError(str(error)) from error
+
+
+async def _written(bootstrap: str, seconds: int | None, seed: int, days: int) -> int:
+    await play(bootstrap, seed=seed, days=days, seconds=seconds)
+    return 0
 
 
 async def _until_stopped(tour: Coroutine[None, None, int]) -> int:
@@ -67,52 +73,24 @@ async def _until_stopped(tour: Coroutine[None, None, int]) -> int:
         return 0
 
 
-async def _tour(bootstrap: str, folder: Path, seconds: int | None, seed: int, port: int) -> int:
+async def _tour(bootstrap: str, folder: Path, seconds: int | None, seed: int, port: int, days: int) -> int:
     console = Console()
-    now_ms = time.time_ns() // 1_000_000
-    upstream = demo_upstream(now_ms, seed=seed, incident=Incident(INCIDENT_REGION, now_ms - INCIDENT_AGE_MS))
     table = topic_table(
         group=GROUP, sources=SOURCES, trusted=SOURCES.values(), partitions=PARTITIONS, replication_factor=1
     )
     await check(bootstrap, table, declare=True)
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=20, max_batch_size=1 << 18)
-    await producer.start()
-    try:
-        console.print("forty days of a field-service company's history go to Kafka ...")
-        sent = await _send(producer, upstream.events(now_ms))
-        await producer.flush()
+    async with traffic(bootstrap, seed=seed, days=days) as company:
+        console.print(f"{days} days of a field-service company's history go to Kafka ...")
+        sent = await company.write_history()
         console.print(f"{sent:,} events sent; starting the worker (log: {folder / 'worker.log'})")
         async with _worker(bootstrap, folder, port) as worker:
-            live = asyncio.create_task(_live(producer, upstream))
+            live = asyncio.create_task(company.go_on())
             try:
                 return await _watch(console, worker, folder, port, seconds)
             finally:
                 live.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await live
-    finally:
-        await producer.stop()
-
-
-async def _send(producer: AIOKafkaProducer, deliveries: Iterable[Delivery]) -> int:
-    codec = Codec(Schemas.packaged(), skew_ms=Policy().clock_skew_ms)
-    sent = 0
-    for delivered_ms, topic, event in deliveries:
-        headers = [(DELIVERED_AT, str(delivered_ms).encode())]
-        await producer.send(SOURCES[topic], codec.encode(event), key=str(event["case_id"]).encode(), headers=headers)
-        sent += 1
-    return sent
-
-
-async def _live(producer: AIOKafkaProducer, upstream: Upstream) -> None:
-    """Go on in real time: what is delivered now is sent now, and at times something no codec can read."""
-    sent = 0
-    while True:
-        sent += await _send(producer, upstream.events(time.time_ns() // 1_000_000))
-        if sent >= POISON_EVERY:
-            sent = 0
-            await producer.send(SOURCES["dispatch"], b"not an event", key=b"nobody")
-        await asyncio.sleep(LIVE_SECONDS)
 
 
 @contextlib.asynccontextmanager

@@ -10,12 +10,14 @@ from cxstream.domain.vital_sign import VitalSign
 from cxstream.engine.ledger import Level
 from cxstream.render.alerts import DEFAULT_SITE, Site, alerts, alerts_file
 from cxstream.render.inventory import MetricFamily, inventory
+from cxstream.render.kubernetes import prometheus_rule
 from cxstream.render.reference import reference
 from cxstream.render.rules import SILENT_AFTER_SECONDS, recording_rules, rules_file
 from cxstream.vital_signs import CATALOGUE
 
 RULES = "deploy/prometheus/cxstream.rules.yml"
 ALERTS = "deploy/prometheus/cxstream.alerts.yml"
+PROMETHEUS_RULE = "deploy/k8s/base/prometheus-rule.yaml"
 METRICS = "docs/metrics.md"
 VITAL_SIGNS = "docs/vital-signs.md"
 
@@ -37,9 +39,10 @@ def artefacts(
     levels = list(levels)
     rules = recording_rules(levels, catalogue, silent_after_seconds)
     alerting = alerts(levels, catalogue, silent_after_seconds)
+    rule_files = {RULES: rules_file(rules), ALERTS: alerts_file(alerting, site)}
     return {
-        RULES: _yaml("the catalogue and the levels", rules_file(rules)),
-        ALERTS: _yaml("the catalogue and the levels", alerts_file(alerting, site)),
+        **{path: _yaml("the catalogue and the levels", text) for path, text in rule_files.items()},
+        PROMETHEUS_RULE: _yaml("the catalogue and the levels", prometheus_rule(*rule_files.values())),
         METRICS: _markdown("the families and the rules", inventory(families, rules, alerting)),
         VITAL_SIGNS: _markdown("the catalogue", reference(catalogue)),
     }
