@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cxstream.cli import building, files, running
+from cxstream.cli import building, files, operations, running
 
 
 @click.group()
@@ -18,6 +18,9 @@ for _command in (
     running.config,
     running.policies,
     running.demo,
+    operations.doctor,
+    operations.topics,
+    operations.status,
     files.judge,
     files.explain,
     files.at_risk,

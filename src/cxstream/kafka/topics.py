@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    GroupAuthorizationFailedError,
     IncompatibleBrokerVersion,
     KafkaError,
     TopicAlreadyExistsError,
@@ -52,6 +53,7 @@ REQUEST_SECONDS = 5.0
 
 Role = Literal["source", "assets", "relays", "changelog", "verdicts", "watermarks", "dead-letters"]
 Severity = Literal["error", "warning", "created"]
+About = Literal["presence", "partitions", "configuration", "copies", "state"]
 
 
 class Topic(NamedTuple):
@@ -211,6 +213,7 @@ class Finding(NamedTuple):
     has: str
     needs: str
     mend: str
+    about: About = "presence"
 
     def __str__(self) -> str:
         if self.severity == "created":
@@ -265,6 +268,31 @@ async def check(
         ) from last
 
 
+async def inspect(
+    admin: AIOKafkaAdminClient, bootstrap: str, table: TopicTable, client: Mapping[str, Any]
+) -> list[Finding]:
+    """Return all that is wrong with the topics of the table, errors and warnings; nothing is created.
+
+    `admin` is connected; `bootstrap` and `client` are for the wording of commands. Raises KafkaError.
+    """
+    inspection = _Inspection(admin, table, _Tools(bootstrap, client))
+    return await inspection.wrong(await inspection.existing())
+
+
+async def create_missing(
+    admin: AIOKafkaAdminClient, bootstrap: str, table: TopicTable, client: Mapping[str, Any]
+) -> list[Finding]:
+    """Create the topics of the table that are missing, and return them; existing ones are not altered.
+
+    Raises TopicsError, with nothing created, if a topic has another number of partitions or the state of the group is
+    lost; and if a topic could not be created. Raises KafkaError.
+    """
+    created: list[Finding] = []
+    inspection = _Inspection(admin, table, _Tools(bootstrap, client))
+    await inspection.create(await inspection.existing(), created)
+    return created
+
+
 @contextlib.asynccontextmanager
 async def _admin(bootstrap: str, client: Mapping[str, Any]) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(
@@ -296,7 +324,7 @@ class _Tools:
         return f"kafka-configs.sh {self._server} {entity} --add-config {key}={value}"
 
 
-_Existing = Mapping[str, Mapping[str, Any]]
+Existing = Mapping[str, Mapping[str, Any]]
 """Topics the brokers list, by name, as aiokafka describes them."""
 
 
@@ -310,24 +338,57 @@ class _Inspection:
 
     async def run(self, created: list[Finding], *, declare: bool) -> list[Finding]:
         """Return the findings; `created` is kept from attempt to attempt. Raises TopicsError."""
-        existing = await self._existing()
-        wrong = [
-            self._miscounted(topic, existing) for topic in self._table.topics if self._is_miscounted(topic, existing)
-        ]
-        missing = [topic for topic in self._table.topics if topic.name not in existing]
-        if declare and missing and not wrong:
-            await self._create(missing, created)
+        existing = await self.existing()
+        if declare and await self.create(existing, created):
             await asyncio.sleep(PAUSE_SECONDS)  # until every broker knows them
             return await self.run(created, declare=declare)
-        if not declare:
-            wrong += [self._missing(topic) for topic in missing]
-        findings = [*created, *await self._configured(existing)]
-        wrong += [finding for finding in findings if finding.severity == "error"]
-        if wrong:
-            raise TopicsError(f"group {self._table.group} cannot work with {len(wrong)} topics as they are:", wrong)
+        findings = [*created, *await self.wrong(existing)]
+        self._refuse(finding for finding in findings if finding.severity == "error")
         return findings
 
-    async def _existing(self) -> _Existing:
+    async def wrong(self, existing: Existing) -> list[Finding]:
+        """Return all that is wrong, worst first: what is miscounted, what is missing, what is configured otherwise."""
+        lost = {finding.topic: finding for finding in await self._lost(existing)}
+        gone = [topic for topic in self._table.topics if topic.name not in existing]
+        missing = [lost.get(topic.name) or self._missing(topic) for topic in gone]
+        return [*self._all_miscounted(existing), *missing, *await self._configured(existing)]
+
+    async def create(self, existing: Existing, created: list[Finding]) -> bool:
+        """Create what is missing, add it to `created`, and return whether there was any. Raises TopicsError."""
+        missing = [topic for topic in self._table.topics if topic.name not in existing]
+        if missing:
+            self._refuse(self._all_miscounted(existing))
+            self._refuse(await self._lost(existing))
+            await self._create(missing, created)
+        return bool(missing)
+
+    def _refuse(self, wrong: Iterable[Finding]) -> None:
+        found = list(wrong)
+        if found:
+            raise TopicsError(f"group {self._table.group} cannot work with {len(found)} topics as they are:", found)
+
+    async def _lost(self, existing: Existing) -> list[Finding]:
+        """Return the changelogs that are gone while the group goes on from offsets it has committed."""
+        missing = [topic for topic in self._table.topics if topic.name not in existing]
+        gone = [topic for topic in missing if topic.role == "changelog"]
+        sources = {topic.name for topic in self._table.sources.values()}
+        if not gone or sources <= {topic.name for topic in missing}:
+            return []
+        try:
+            offsets = await self._admin.list_consumer_group_offsets(self._table.group)
+        except GroupAuthorizationFailedError:
+            return []  # a worker of this user cannot join either, and says so
+        read = sum(max(0, one.offset) for tp, one in offsets.items() if tp.topic in sources)
+        has = f"missing, and group {self._table.group} has committed {read} records of its sources"
+        mend = (
+            "The state made from these records is lost, and made anew the topic would be empty: every case so far would"
+            " be forgotten. Choose a new kafka.group, so that a new state is made from the start of the sources"
+            " (docs/operations.md, changelog loss)."
+        )
+        return [Finding("error", topic.name, has, "the state", mend, "state") for topic in gone] if read else []
+
+    async def existing(self) -> Existing:
+        """Return the topics the brokers list to this user."""
         # All of them: to ask for one by name would create it where the brokers create topics by themselves.
         described = await self._admin.describe_topics()
         return {topic["topic"]: topic for topic in described if topic["partitions"]}
@@ -362,11 +423,16 @@ class _Inspection:
         )
         return Finding("error", topic.name, "missing", _needed(topic), mend)
 
-    def _is_miscounted(self, topic: Topic, existing: _Existing) -> bool:
+    def _all_miscounted(self, existing: Existing) -> list[Finding]:
+        return [
+            self._miscounted(topic, existing) for topic in self._table.topics if self._is_miscounted(topic, existing)
+        ]
+
+    def _is_miscounted(self, topic: Topic, existing: Existing) -> bool:
         found = existing.get(topic.name)
         return topic.co_partitioned and found is not None and len(found["partitions"]) != topic.partitions
 
-    def _miscounted(self, topic: Topic, existing: _Existing) -> Finding:
+    def _miscounted(self, topic: Topic, existing: Existing) -> Finding:
         count = len(existing[topic.name]["partitions"])
         why = (
             "Partitions cannot be taken away, and added ones re-hash the keys: a case or asset would be spread over two"
@@ -389,11 +455,11 @@ class _Inspection:
                 f" {count} partitions: set kafka.partitions back to {count}, or choose a new kafka.group, so that a new"
                 " state is made from the start of the sources."
             )
-        return Finding("error", topic.name, f"has {count} partitions", _needed(topic), mend)
+        return Finding("error", topic.name, f"has {count} partitions", _needed(topic), mend, "partitions")
 
     # --- configuration of topics that exist -------------------------------------------------------------------------
 
-    async def _configured(self, existing: _Existing) -> list[Finding]:
+    async def _configured(self, existing: Existing) -> list[Finding]:
         topics = [topic for topic in self._table.topics if topic.name in existing]
         configurations = await self._configurations(topics)
         findings = []
@@ -401,14 +467,15 @@ class _Inspection:
             found = configurations.get(topic.name)
             if found is None:
                 has, needs = "its configuration cannot be read", "the right to describe its configuration"
-                findings.append(Finding("warning", topic.name, has, needs, f"Not checked: {', '.join(_CHECKED)}."))
+                mend = f"Not checked: {', '.join(_CHECKED)}."
+                findings.append(Finding("warning", topic.name, has, needs, mend, "configuration"))
             else:
                 findings += self._judged(topic, found)
             copies = min(len(partition["replicas"]) for partition in existing[topic.name]["partitions"])
             if copies < topic.replication_factor:
                 mend = "Add replicas with kafka-reassign-partitions.sh, or set kafka.replication_factor as it is meant."
                 has, needs = f"has {copies} copies", str(topic.replication_factor)
-                findings.append(Finding("warning", topic.name, has, needs, mend))
+                findings.append(Finding("warning", topic.name, has, needs, mend, "copies"))
         return findings
 
     async def _configurations(self, topics: Sequence[Topic]) -> dict[str, dict[str, str]]:
@@ -433,7 +500,7 @@ class _Inspection:
         def finding(severity: Severity, key: str, why: str) -> Finding:
             needed = topic.configuration[key]
             mend = f"{why} {self._tools.configure(topic.name, key, needed)}"
-            return Finding(severity, topic.name, f"has {key}={found[key]}", f"{key}={needed}", mend)
+            return Finding(severity, topic.name, f"has {key}={found[key]}", f"{key}={needed}", mend, "configuration")
 
         policies = set(found.get("cleanup.policy", topic.configuration["cleanup.policy"]).split(","))
         compacted = topic.role in ("changelog", "watermarks")
