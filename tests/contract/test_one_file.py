@@ -155,6 +155,11 @@ def test_a_sign_is_one_file(tmp_path: Path, tier: str) -> None:
         assert any('vital_sign="seen_at_all"' in line for line in lines) is (tier == "A")
     rules = (tmp_path / "deploy" / "prometheus" / "cxstream.rules.yml").read_text()
     assert "record: job:cxstream_never_seen:ratio" in rules
+    shown_by = tmp_path / "deploy" / "grafana" / "dashboards"
+    assert "Will anybody ever come?" in (shown_by / "cxstream-sign.json").read_text()
+    assert "job:cxstream_knocks_per_visit_knocks:p90" in (shown_by / "cxstream-operations.json").read_text()
+    console = (tmp_path / "deploy" / "prometheus" / "consoles" / "cxstream.html").read_text()
+    assert all(name in console for name in ("seen_at_all", "knocks_per_visit"))
     reference = (tmp_path / "docs" / "vital-signs.md").read_text()
     assert "## seen_at_all" in reference
     assert f"| [Somebody came](#seen_at_all) | Will anybody ever come? | visit | 97% | {tier} |" in reference

@@ -14,22 +14,31 @@ from cxstream.exposition.families import FAMILIES
 from cxstream.render.alerts import DEFAULT_SITE, Site
 from cxstream.render.artefacts import artefacts, stale, write
 
+_SDK = "grafana_foundation_sdk"
+
 
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit status 1 if a file is not what would be written.")
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path())
 @click.option("--runbooks", default=DEFAULT_SITE.runbooks, show_default=True, help="URL of docs/runbooks, for alerts.")
 @click.option("--dashboards", default=DEFAULT_SITE.dashboards, show_default=True, help="URL of Grafana.")
-def render(root: Path, runbooks: str, dashboards: str, *, check: bool) -> None:
-    """Generate rules, alerts, inventories and reference pages from the catalogue and the settings."""
+@click.option("--cases", default=DEFAULT_SITE.cases, show_default=True, help="URL of a worker's pages, for dashboards.")
+def render(root: Path, runbooks: str, dashboards: str, cases: str, *, check: bool) -> None:
+    """Generate rules, alerts, dashboards, inventories and reference pages from the catalogue and the settings."""
     settings = Settings()
     silent_after = {topic: after_ms // SECOND_MS for topic, after_ms in settings.kafka.source_silent_after.items()}
-    texts = artefacts(
-        FAMILIES,
-        settings.windows().levels,
-        silent_after_seconds=silent_after,
-        site=Site(runbooks.rstrip("/"), dashboards.rstrip("/")),
-    ) | {"docs/configuration.md": reference()}
+    try:
+        texts = artefacts(
+            FAMILIES,
+            settings.windows().levels,
+            silent_after_seconds=silent_after,
+            site=Site(runbooks.rstrip("/"), dashboards.rstrip("/"), cases.rstrip("/")),
+        ) | {"docs/configuration.md": reference()}
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != _SDK:
+            raise
+        message = "dashboards are made with grafana-foundation-sdk, which is not installed: pip install cxstream[dev]"
+        raise click.ClickException(message) from missing
     lines = stale(root, texts) if check else write(root, texts)
     for line in lines:
         click.echo(line)

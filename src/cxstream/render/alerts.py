@@ -55,12 +55,14 @@ BURNS = (
 
 
 class Site(NamedTuple):
-    """Where the links of alerts lead."""
+    """Where the links of alerts and dashboards lead."""
 
     runbooks: str = "https://cxstream.example/docs/runbooks"
     """URL at which the folder docs/runbooks is served."""
     dashboards: str = "http://127.0.0.1:3000"
     """URL of Grafana."""
+    cases: str = "http://127.0.0.1:9109"
+    """URL of a worker, which serves the page of cases."""
 
 
 DEFAULT_SITE = Site()

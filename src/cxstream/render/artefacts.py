@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
 
 from cxstream.domain.vital_sign import VitalSign
 from cxstream.engine.ledger import Level
 from cxstream.render.alerts import DEFAULT_SITE, Site, alerts, alerts_file
+from cxstream.render.console import console
 from cxstream.render.inventory import MetricFamily, inventory
 from cxstream.render.kubernetes import prometheus_rule
+from cxstream.render.panels import dashboards
 from cxstream.render.reference import reference
 from cxstream.render.rules import SILENT_AFTER_SECONDS, recording_rules, rules_file
 from cxstream.vital_signs import CATALOGUE
@@ -18,6 +21,8 @@ from cxstream.vital_signs import CATALOGUE
 RULES = "deploy/prometheus/cxstream.rules.yml"
 ALERTS = "deploy/prometheus/cxstream.alerts.yml"
 PROMETHEUS_RULE = "deploy/k8s/base/prometheus-rule.yaml"
+CONSOLE = "deploy/prometheus/consoles/cxstream.html"
+DASHBOARDS = "deploy/grafana/dashboards"
 METRICS = "docs/metrics.md"
 VITAL_SIGNS = "docs/vital-signs.md"
 
@@ -34,15 +39,21 @@ def artefacts(
 ) -> dict[str, str]:
     """Return the text of every generated file by its path relative to the root of the repository.
 
-    `silent_after_seconds` says by source topic when it is dead, `site` where the links of alerts lead.
+    `silent_after_seconds` says by source topic when it is dead, `site` where the links of alerts and dashboards lead.
+    Raises ModuleNotFoundError where the Grafana Foundation SDK is not installed.
     """
     levels = list(levels)
+    draw = import_module("cxstream.render.dashboards").dashboard_file
     rules = recording_rules(levels, catalogue, silent_after_seconds)
     alerting = alerts(levels, catalogue, silent_after_seconds)
+    shown = dashboards(levels, catalogue, site.cases)
     rule_files = {RULES: rules_file(rules), ALERTS: alerts_file(alerting, site)}
+    generated = _GENERATED.format(sources="the catalogue and the levels")
     return {
         **{path: _yaml("the catalogue and the levels", text) for path, text in rule_files.items()},
         PROMETHEUS_RULE: _yaml("the catalogue and the levels", prometheus_rule(*rule_files.values())),
+        CONSOLE: f"{{{{/* {generated} */ -}}}}\n{console(levels, catalogue, site.cases)}",
+        **{f"{DASHBOARDS}/{one.uid}.json": draw(one, shown, generated) for one in shown},
         METRICS: _markdown("the families and the rules", inventory(families, rules, alerting)),
         VITAL_SIGNS: _markdown("the catalogue", reference(catalogue)),
     }
