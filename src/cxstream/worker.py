@@ -20,8 +20,10 @@ from faust.types import TP
 
 from cxstream.config import Settings, policy_stated
 from cxstream.domain.instant import SECOND_MS
+from cxstream.domain.vocabulary import TOPICS
 from cxstream.engine.assess import Clock
 from cxstream.engine.policies import PolicyRecord, Succession, fingerprint_of, succession
+from cxstream.engine.source_quality import SourceQuality
 from cxstream.engine.watermark import GroupWatermark, Marks, Said
 from cxstream.exposition.activity import Activity
 from cxstream.exposition.collector import Collector, page
@@ -48,6 +50,7 @@ from cxstream.kafka.verdict_stream import VerdictStream
 from cxstream.kafka.watermarks import WatermarkTopic, read_policies
 from cxstream.web.probes import LoopTick
 from cxstream.web.server import Server
+from cxstream.web.sources import source_pages
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +121,14 @@ class Worker:
         self._tables = (self._cases, self._boards)
         schemas = Schemas.packaged()
         schema_ids = SchemaIds(schemas, settings.schema.ids, registry_of(settings))
-        self.activity = Activity(kafka.group, reasons=(*REASONS, "wrong_partition"), signs=tuple(settings.catalogue()))
+        sources = settings.sources
+        self.sources = SourceQuality(TOPICS, sources.names, kept=sources.rejections_shown)
+        self.activity = Activity(
+            kafka.group,
+            reasons=(*REASONS, "wrong_partition"),
+            signs=tuple(settings.catalogue()),
+            sources=self.sources,
+        )
         verdicts_topic = kafka.verdicts
         verdict_stream = verdicts_topic and VerdictStream(verdicts_topic, engine, self._cases, self._policy_fingerprint)
         self._agent = CaseAgent(
@@ -143,6 +153,7 @@ class Worker:
             version=self.version,
             residue_key=residue_key(settings),
             verdicts=verdict_stream or None,
+            quality=self.sources,
             due_limit=settings.limits.max_batch_records,
             max_record_bytes=LARGE_MESSAGE_BYTES // 8,
         )
@@ -575,6 +586,7 @@ def main(settings: Settings) -> NoReturn:
         host=settings.http.host,
         port=settings.http.port,
         catalogue=settings.catalogue(),
+        pages=(source_pages(worker.sources, worker.version),),
     )
 
     async def start() -> None:

@@ -9,6 +9,7 @@ from cxstream.domain.vocabulary import TOPICS
 from parts.worker import Samples
 
 CONSUMED = "cxstream_events_consumed_total"
+BY_SOURCE = "cxstream_source_events_total"
 DISPOSITIONS = {
     "dead_letter": "cxstream_dead_letters_total",
     "late": "cxstream_late_events_total",
@@ -32,8 +33,21 @@ def dispositions(samples: Samples) -> dict[str, Counter[str]]:
     return {topic: +of_topic for topic, of_topic in found.items()}
 
 
+def by_source(samples: Samples) -> dict[str, Counter[str]]:
+    """Return the same as `dispositions`, added up over the sources of each topic."""
+    found = {topic: samples.by(BY_SOURCE, "disposition", topic=topic) for topic in TOPICS}
+    return {topic: +Counter({kind: int(n) for (kind,), n in ends.items()}) for topic, ends in found.items()}
+
+
 def unaccounted(samples: Samples) -> Mapping[str, float]:
-    """Return per source topic how many records were read and have no disposition, or one too many; nothing if none."""
+    """Return per source topic how many records were read and have no disposition, or one too many; nothing if none.
+
+    And so of the counts by source, where the worker has them: these say how many they are off for any disposition.
+    """
     read = {topic: samples.sum(CONSUMED, topic=topic) for topic in TOPICS}
-    left = {topic: read[topic] - count.total() for topic, count in dispositions(samples).items()}
+    ends = dispositions(samples)
+    left = {topic: read[topic] - count.total() for topic, count in ends.items()}
+    if any(name == BY_SOURCE for name, _labels, _value in samples.samples):
+        for topic, split in by_source(samples).items():
+            left[f"{topic} by source"] = sum(abs(split[end] - ends[topic][end]) for end in {*split, *ends[topic]})
     return {topic: count for topic, count in left.items() if count}

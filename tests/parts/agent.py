@@ -15,6 +15,7 @@ from cxstream.config import load
 from cxstream.domain.policy import Policy
 from cxstream.domain.vocabulary import TOPICS
 from cxstream.engine.assess import Catalogue, Clock
+from cxstream.engine.source_quality import SourceQuality
 from cxstream.exposition.activity import Activity
 from cxstream.kafka.case_agent import CaseAgent, TopicRoles
 from cxstream.kafka.changelog_table import OffsetRange, Outgoing
@@ -217,10 +218,12 @@ class Life:
         catalogue: Catalogue = TIER_A,
         policy: Policy = POLICY,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        sources: Sequence[str] = (),
     ) -> None:
-        """Start; a job of more partitions than one puts most keys elsewhere."""
+        """Start; a job of more partitions than one puts most keys elsewhere. `sources` are names told apart."""
         self.broker = broker
-        self.activity = Activity("by-hand", reasons=(*REASONS, "wrong_partition"), signs=())
+        self.quality = SourceQuality(TOPICS, sources, kept=3)
+        self.activity = Activity("by-hand", reasons=(*REASONS, "wrong_partition"), signs=(), sources=self.quality)
         self.partition = Partition(NUMBER, 1, _WINDOWS, TOPICS)
         self.cases = MemoryTable("cases", broker)
         self.reading = Reading(broker)
@@ -246,6 +249,7 @@ class Life:
             due_limit=1_000,
             max_record_bytes=1024 * 1024,
             residue_key=residue_key,
+            quality=self.quality,
             verdicts=VerdictStream(VERDICTS, cast("Engine", self.reading), self.cases, "fingerprint"),
         )
 

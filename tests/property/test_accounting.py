@@ -18,6 +18,7 @@ from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.instant import DAY_MS, HOUR_MS, parse_instant
 from cxstream.domain.policy import Policy
 from cxstream.engine.assess import Clock, assess, receive
+from cxstream.engine.source_quality import SOURCE_HEADER
 from cxstream.kafka.codec import DELIVERED_AT, Codec
 from cxstream.kafka.records import read_case
 from cxstream.vital_signs import TIER_A
@@ -81,6 +82,8 @@ def _sent(draw: st.DrawFn) -> Sent:
     headers: list[tuple[str, bytes | None]] = []
     if topic in TRUSTED:
         headers, timestamp = [(DELIVERED_AT, str(delivered_ms).encode())], NOW_MS
+    sender = draw(st.sampled_from((None, None, b"desk", b"field", b"nobody listed", b"\xff")))
+    sent_by: list[tuple[str, bytes | None]] = [(SOURCE_HEADER, sender)] if sender else []
     match draw(st.sampled_from(("good",) * 12 + ("null", "garbage", "key", "trailing", "future", "header"))):
         case "null":
             value = None
@@ -94,7 +97,7 @@ def _sent(draw: st.DrawFn) -> Sent:
             timestamp, headers = T0_MS - DAY_MS, []
         case "header":
             headers = [(DELIVERED_AT, b"yesterday")]
-    return Sent(topic, Record(key, value, timestamp, headers))
+    return Sent(topic, Record(key, value, timestamp, [*headers, *sent_by]))
 
 
 _histories = st.lists(st.lists(_sent(), min_size=1, max_size=12), min_size=1, max_size=5)
@@ -181,7 +184,7 @@ async def _live(
     It is the time of the latest delivery so far.
     """
     clock = Stopped()
-    life = Life(broker, wall_ms=clock, policy=policy)
+    life = Life(broker, wall_ms=clock, policy=policy, sources=("desk", "field"))
     broker.watch = lambda: _balanced(life)
     await life.recover()
     said: dict[str, Counter[str]] = {topic: Counter() for topic in vocabulary.TOPICS}

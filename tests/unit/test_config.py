@@ -79,6 +79,8 @@ OTHERS: dict[str, tuple[str, object]] = {
     "http.host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104  # a value to read, nothing listens
     "http.port": ("8080", 8080),
     "http.case_data_token": ("of-operations", "of-operations"),
+    "sources.names": ("servicenow, parts-hub", ["servicenow", "parts-hub"]),
+    "sources.rejections_shown": ("20", 20),
     "ledger.windows": ("1h, 24h,14d", ["1h", "24h", "14d"]),
     "ledger.levels": (
         "job=all, region=24h, region_product=24h 14d",

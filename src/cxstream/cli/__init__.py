@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cxstream.cli import building, files, operations, running
+from cxstream.cli import building, files, intake, operations, running
 
 
 @click.group()
@@ -17,6 +17,7 @@ for _command in (
     running.worker,
     running.config,
     running.policies,
+    intake.intake,
     running.demo,
     operations.doctor,
     operations.topics,

@@ -151,6 +151,16 @@ class Http(Group):
     """Bearer token that pages and answers with case data need; default: none is asked for."""
 
 
+class Sources(Group):
+    """What is told of the systems that send events (docs/upstream/sources.md)."""
+
+    names: t.SourceNames = ()
+    """Names of systems, as the header `cxstream-source` states them, that are counted apart; others become
+    `__other__`. Each adds about 120 series to a worker."""
+    rejections_shown: t.Whole = Field(50, ge=0, le=1000)
+    """Rejections of a system and topic that `/sources` lists, the last ones."""
+
+
 class LabelValues(Group):
     """Closed lists of label values by dimension; others become `__other__`. None given: any, up to the limit."""
 
@@ -394,6 +404,7 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
     schema_: Schema = Field(Schema(), alias="schema")
     limits: Limits = Limits()
     http: Http = Http()
+    sources: Sources = Sources()
     ledger: Ledger = Ledger()
     log: Log = Log()
     judged_by: Judging = Field(Judging(), alias="policy")

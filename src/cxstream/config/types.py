@@ -176,6 +176,7 @@ Kind = Annotated[
 Secret = Annotated[pydantic.SecretStr, Len(1), AfterValidator(_encodable), Says("text that is not empty")]
 User = Annotated[str, _PRINTABLE, Says("a user name")]
 Label = Annotated[str, _PRINTABLE, MaxLen(100), Says("a label value of at most 100 characters")]
+SourceNames = Annotated[tuple[Label, ...], _DIFFERENT, MaxLen(10)]
 Name = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9._-]{1,200}$"), Says(f"a name {_ASCII}")]
 Topic = Annotated[
     str,

@@ -10,8 +10,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
+from cxstream.domain.instant import SECOND_MS
 from cxstream.domain.vocabulary import TOPICS
 from cxstream.engine.ledger import OTHER
+from cxstream.engine.source_quality import DISPOSITIONS as SOURCE_DISPOSITIONS
+from cxstream.engine.source_quality import SourceQuality
 from cxstream.exposition import families
 from cxstream.exposition.families import Family
 from cxstream.vital_signs import TIER_A
@@ -99,8 +102,12 @@ class Activity:
         reasons: Iterable[str],
         topics: Iterable[str] = TOPICS,
         signs: Iterable[str] = tuple(TIER_A),
+        sources: SourceQuality | None = None,
     ) -> None:
         topics, reasons = tuple(topics), tuple(dict.fromkeys((*reasons, "too_old_for_unknown_case")))
+        self._group = group
+        self._reasons = reasons
+        self.sources = SourceQuality(topics) if sources is None else sources
         self._verdict_changes = _Counter(
             families.VERDICT_CHANGES, group, tuple(signs), (NO_VERDICT, *VERDICTS), VERDICTS
         )
@@ -189,3 +196,24 @@ class Activity:
             yield counter.metric()
         for histogram in (self._processing, self._to_gauge, self._rebalance):
             yield histogram.metric()
+        yield from self._source_metrics()
+
+    def _source_metrics(self) -> Iterator[Metric]:
+        """Yield what each source sent; a source and its series are there from the start, but for __other__."""
+        events, rejected, skews = families.SOURCE_EVENTS, families.SOURCE_REJECTED, families.SOURCE_SKEW
+        ends = CounterMetricFamily(events.name, events.help, labels=events.labels)
+        reasons = CounterMetricFamily(rejected.name, rejected.help, labels=rejected.labels)
+        delays = HistogramMetricFamily(skews.name, skews.help, labels=skews.labels)
+        bounds = [*map(floatToGoString, skews.buckets), "+Inf"]
+        for (topic, name), account in self.sources.accounts.items():
+            labels = self._group, topic, name
+            for disposition in SOURCE_DISPOSITIONS:
+                ends.add_metric((*labels, disposition), account.dispositions[disposition])
+            known = {reason: account.reasons[reason] for reason in self._reasons}
+            others = account.reasons.total() - sum(known.values())
+            for reason, count in (known | ({OTHER: others} if others else {})).items():
+                reasons.add_metric((*labels, reason), count)
+            for direction, of in account.skews.items():
+                buckets = list(zip(bounds, map(float, accumulate(of.counts)), strict=True))
+                delays.add_metric((*labels, direction), buckets, of.sum_ms / SECOND_MS)
+        yield from (ends, reasons, delays)

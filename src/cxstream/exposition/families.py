@@ -200,6 +200,26 @@ UNKNOWN_TYPE_EVENTS = _family(
     "New facts of a type the vocabulary does not know, late or not: accepted, ignored for verdicts.",
 )
 DEAD_LETTERS = _family("dead_letters_total", "counter", "topic reason", "Dead letters written, by source topic.")
+SOURCE_EVENTS = _family(
+    "source_events_total",
+    "counter",
+    "topic source disposition",
+    "Records read, by the source their header cxstream-source names (none; outside sources.names __other__) and by what"
+    " became of each: the same seven ends as in events_consumed, so over sources they add up to that.",
+)
+SOURCE_REJECTED = _family(
+    "source_rejected_total",
+    "counter",
+    "topic source reason",
+    "Records of a source that are no fact, by reason; /sources lists the last ones.",
+)
+SOURCE_SKEW = _family(
+    "source_skew_seconds",
+    "histogram",
+    "topic source direction",
+    "Time between an event and its delivery: behind, delivered after it happened; ahead, before, as its clock says.",
+    (1.0, 10.0, 60.0, 300.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0),
+)
 FOREIGN_WRITES = _family(
     "foreign_writes_total", "counter", "table", "Records another worker wrote into a changelog, late; read and united."
 )

@@ -17,9 +17,10 @@ from cxstream.domain.cases import Case, Reception
 from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.instant import DAY_MS
 from cxstream.domain.policy import Policy
-from cxstream.domain.vocabulary import fields_of
+from cxstream.domain.vocabulary import TOPICS, fields_of
 from cxstream.engine.assess import Assessment, Catalogue, Clock, anonymous, assess, close, fingerprint, receive
 from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
+from cxstream.engine.source_quality import Rejection, SourceQuality
 from cxstream.engine.transitions import Announcement, announcements, to_write
 from cxstream.kafka.changelog_table import Outgoing, PartitionLostError
 from cxstream.kafka.codec import Codec
@@ -120,10 +121,11 @@ WallClock = Callable[[], int]
 class _FreshFact:
     """A fact that was new to its case in this batch; `late` once it has turned out to be late after seal."""
 
-    __slots__ = ("event_id", "late")
+    __slots__ = ("event_id", "late", "sender")
 
-    def __init__(self, event_id: str) -> None:
+    def __init__(self, event_id: str, sender: str) -> None:
         self.event_id = event_id
+        self.sender = sender
         self.late = False
 
 
@@ -180,14 +182,30 @@ class _BoardInHand:
 class _Intake:
     """What the records of a batch came to on their way to the cases: each record in exactly one of these ways."""
 
-    __slots__ = ("delivered_ms", "fresh", "receptions", "rejected", "unknown_types")
+    __slots__ = ("delays_ms", "delivered_ms", "fresh", "receptions", "rejected", "unknown_types")
 
     def __init__(self) -> None:
         self.delivered_ms: list[int] = []
+        self.delays_ms: dict[str, list[int]] = {}
+        """How long after they happened facts were delivered, by who sent them."""
         self.fresh: list[_FreshFact] = []
-        self.receptions: Counter[Reception] = Counter()
-        self.rejected: list[tuple[Record, RejectedError]] = []
-        self.unknown_types = 0
+        self.receptions: Counter[tuple[str, Reception]] = Counter()
+        self.rejected: list[tuple[Record, RejectedError, str]] = []
+        self.unknown_types: Counter[str] = Counter()
+
+    def dispositions(self) -> Counter[tuple[str, str]]:
+        """Return how many records came to what, by who sent them."""
+        found: Counter[tuple[str, str]] = Counter()
+        for _record, _error, sender in self.rejected:
+            found[sender, "dead_letter"] += 1
+        for (sender, reception), count in self.receptions.items():
+            if reception != "applied":
+                found[sender, "closed_case" if reception == "refused" else reception] += count
+        for sender, count in self.unknown_types.items():
+            found[sender, "unknown_type"] += count
+        for fresh in self.fresh:
+            found[fresh.sender, "after_seal" if fresh.late else "applied"] += 1
+        return found
 
 
 @dataclass(kw_only=True)
@@ -220,6 +238,8 @@ class CaseAgent:
     """Returns the key an erased case is remembered under, from which its own cannot be told."""
     verdicts: VerdictStream | None = None
     """Where changes of published verdicts are announced."""
+    quality: SourceQuality = field(default_factory=lambda: SourceQuality(TOPICS))
+    """What each source sends, and what became of it."""
     judged_under: int = field(init=False)
     """Fingerprint of catalogue and policy, kept with every case that is judged."""
 
@@ -327,12 +347,12 @@ class CaseAgent:
             partition.clock.took(source, min(max(intake.delivered_ms), self.wall_ms()))
         clock = self.clock(partition)
         in_hand |= self._due(partition, clock, in_hand)
-        dead = [self._dead_letter(batch, record, error) for record, error in intake.rejected]
+        dead = [self._dead_letter(batch, record, error) for record, error, _sender in intake.rejected]
         await self._publish(
             partition, in_hand, clock, [self.produce(f"{topic}.dead-letters", None, dead)] if dead else []
         )
         if source is not None:
-            self._report(source, len(batch.records), intake, started_ms, live=partition.caught_up)
+            self._report(source, batch, intake, started_ms, live=partition.caught_up)
 
     async def _take(
         self,
@@ -344,40 +364,50 @@ class CaseAgent:
         intake: _Intake,
     ) -> None:
         """Take one source record to its case, or put it with the rejected ones."""
+        sender = self.quality.name_of(record.headers)
         try:
             case_id, fact = await self._decode(source, batch.tp.topic, record)
             taken = self._case(number, case_id.encode(), in_hand, check_key=True)
             self._check_age(taken.case, fact)
         except RejectedError as error:
-            intake.rejected.append((record, error))
+            intake.rejected.append((record, error, sender))
             return
         intake.delivered_ms.append(fact.delivered_ms)
+        intake.delays_ms.setdefault(sender, []).append(fact.delivered_ms - fact.at_ms)
         taken.case, reception = receive(taken.case, fact, self.catalogue, self.policy)
-        intake.receptions[reception] += 1
+        intake.receptions[sender, reception] += 1
         if reception == "applied" and fields_of(fact.topic, fact.type) is None:
-            intake.unknown_types += 1
+            intake.unknown_types[sender] += 1
         elif reception == "applied":
-            taken.fresh.append(_FreshFact(fact.event_id))
+            taken.fresh.append(_FreshFact(fact.event_id, sender))
             intake.fresh.append(taken.fresh[-1])
 
-    def _report(self, source: str, records: int, intake: _Intake, started_ms: int, *, live: bool) -> None:
+    def _report(self, source: str, batch: PartitionBatch, intake: _Intake, started_ms: int, *, live: bool) -> None:
         """Count what a batch came to, now that it is in the ledger: every record in exactly one disposition.
 
         All at once, so that no scrape sees a record that was read and has none; what a crash cut short is in no count.
         """
-        activity, now_ms = self.activity, self.wall_ms()
-        activity.consumed(source, records)
-        for _record, error in intake.rejected:
+        activity, quality, now_ms = self.activity, self.quality, self.wall_ms()
+        by_sender = intake.dispositions()
+        quality.count(source, by_sender)
+        for record, error, sender in intake.rejected:
             activity.rejected(source, error.reason)
             activity.dead_letter(source, error.reason)
-        activity.duplicate(source, intake.receptions["duplicate"])
-        activity.conflict(source, intake.receptions["conflict"])
-        activity.late(source, "closed_case", intake.receptions["refused"])
-        activity.unknown_type(source, intake.unknown_types)
-        late = sum(fresh.late for fresh in intake.fresh)
-        activity.late(source, "after_seal", late)
-        activity.applied(source, len(intake.fresh) - late)
-        activity.processed(source, records, (now_ms - started_ms) / 1000)
+            rejection = Rejection(now_ms, error.reason, error.field, error.expected, batch.tp.partition, record.offset)
+            quality.reject(source, sender, rejection)
+        for sender, delays_ms in intake.delays_ms.items():
+            quality.delivered(source, sender, delays_ms)
+        came_to: Counter[str] = Counter()
+        for (_sender, disposition), count in by_sender.items():
+            came_to[disposition] += count
+        activity.consumed(source, len(batch.records))
+        activity.duplicate(source, came_to["duplicate"])
+        activity.conflict(source, came_to["conflict"])
+        activity.late(source, "closed_case", came_to["closed_case"])
+        activity.unknown_type(source, came_to["unknown_type"])
+        activity.late(source, "after_seal", came_to["after_seal"])
+        activity.applied(source, came_to["applied"])
+        activity.processed(source, len(batch.records), (now_ms - started_ms) / 1000)
         if live:
             for delivered_ms in intake.delivered_ms:
                 activity.counted(source, (now_ms - delivered_ms) / 1000)

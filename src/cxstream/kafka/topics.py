@@ -7,7 +7,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -51,7 +51,7 @@ PAUSE_SECONDS = 0.5
 REQUEST_SECONDS = 5.0
 """One request; a broker that is silent for so long is asked again while the time of the check lasts."""
 
-Role = Literal["source", "assets", "relays", "changelog", "verdicts", "watermarks", "dead-letters"]
+Role = Literal["source", "assets", "relays", "changelog", "verdicts", "watermarks", "state", "dead-letters"]
 Severity = Literal["error", "warning", "created"]
 About = Literal["presence", "partitions", "configuration", "copies", "state"]
 
@@ -103,6 +103,51 @@ class TopicTable:
         return (*(topic.name for topic in self.sources.values()), self.assets.name, self.relays.name)
 
 
+class Wanted(Protocol):
+    """Topics that are checked together."""
+
+    @property
+    def group(self) -> str:
+        """The consumer group they are for."""
+
+    @property
+    def topics(self) -> Sequence[Topic]:
+        """All of them."""
+
+    @property
+    def sources(self) -> Mapping[str, Topic]:
+        """Those of them that events are on, by kind."""
+
+
+def _in_sync(replication_factor: int) -> dict[str, str]:
+    # With three copies one broker may be away and every acknowledged record is still on two.
+    return {"min.insync.replicas": str(max(1, min(2, replication_factor - 1)))}
+
+
+def dead_letter_topic(name: str, of: str, replication_factor: int) -> Topic:
+    """Return where rejected records of a topic go that workers do not read themselves."""
+    configuration = {
+        "cleanup.policy": "delete",
+        **_in_sync(replication_factor),
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(DEAD_LETTER_RETENTION_MS),
+        "max.message.bytes": str(LARGE_MESSAGE_BYTES),
+    }
+    purpose, key = f"rejected records of {of}", "as in the source"
+    return Topic(name, "dead-letters", purpose, key, 1, replication_factor, configuration, co_partitioned=False)
+
+
+def state_topic(name: str, replication_factor: int) -> Topic:
+    """Return the one compacted partition in which an intake remembers."""
+    configuration = {
+        "cleanup.policy": "compact",
+        **_in_sync(replication_factor),
+        "segment.bytes": str(WATERMARK_SEGMENT_BYTES),
+        "max.message.bytes": str(LARGE_MESSAGE_BYTES),
+    }
+    return Topic(name, "state", "what an intake remembers", "what it is about", 1, replication_factor, configuration)
+
+
 def watermarks_topic(group: str) -> str:
     """Return the name of the topic in which a group says how far its partitions are."""
     return f"{group}-watermarks"
@@ -121,8 +166,7 @@ def topic_table(
 
     Raises ValueError if two topics have the same name.
     """
-    # With three copies one broker may be away and every acknowledged record is still on two.
-    insync = {"min.insync.replicas": str(max(1, min(2, replication_factor - 1)))}
+    insync = _in_sync(replication_factor)
     stated_time = {
         "message.timestamp.type": "CreateTime",
         "retention.ms": "-1",
@@ -236,7 +280,7 @@ class BrokersUnreachableError(TopicsError):
 
 async def check(
     bootstrap: str,
-    table: TopicTable,
+    table: Wanted,
     *,
     declare: bool,
     timeout_seconds: float = 30.0,
@@ -331,7 +375,7 @@ Existing = Mapping[str, Mapping[str, Any]]
 class _Inspection:
     """One attempt at the check, over one connection."""
 
-    def __init__(self, admin: AIOKafkaAdminClient, table: TopicTable, tools: _Tools) -> None:
+    def __init__(self, admin: AIOKafkaAdminClient, table: Wanted, tools: _Tools) -> None:
         self._admin = admin
         self._table = table
         self._tools = tools
@@ -449,6 +493,11 @@ class _Inspection:
                 " have upstream write there, name it in kafka.topics, and choose a new kafka.group, so that a new state"
                 " is made from the start of the sources."
             )
+        elif topic.role == "state":
+            mend = (
+                "Its entries would be spread, and read in part. Delete it while no intake runs (what waits is lost),"
+                " or give the map another name."
+            )
         else:
             mend = (
                 f"{why} The state of group {self._table.group} was made with"
@@ -503,7 +552,7 @@ class _Inspection:
             return Finding(severity, topic.name, f"has {key}={found[key]}", f"{key}={needed}", mend, "configuration")
 
         policies = set(found.get("cleanup.policy", topic.configuration["cleanup.policy"]).split(","))
-        compacted = topic.role in ("changelog", "watermarks")
+        compacted = topic.role in ("changelog", "watermarks", "state")
         if compacted and policies != {"compact"}:
             yield finding("error", "cleanup.policy", "It is the only durable state, and would be deleted by age.")
         if not compacted and "compact" in policies:
@@ -530,4 +579,6 @@ _CHECKED = ("cleanup.policy", "message.timestamp.type", "retention.ms", "min.ins
 
 
 def _needed(topic: Topic) -> str:
+    if topic.partitions == 1:
+        return "1 partition"
     return f"{topic.partitions} partitions" + (", like every topic that takes part" if topic.co_partitioned else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Self
 
@@ -55,12 +55,14 @@ class Server:
         host: str = LOCALHOST,
         port: int = 0,
         catalogue: Mapping[str, VitalSign] = CATALOGUE,
+        pages: Iterable[Callable[[web.UrlDispatcher], None]] = (),
     ) -> None:
         self.host = host
         self.port = port
         self._metrics = metrics
         self._probes = probes
         self._page = _page(catalogue)
+        self._pages = tuple(pages)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -71,6 +73,8 @@ class Server:
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/startupz", self._startupz)
+        for add_routes in self._pages:
+            add_routes(app.router)
         app.on_response_prepare.append(_add_headers)
         self._runner = web.AppRunner(
             app,
