@@ -116,9 +116,11 @@ def test_every_command_has_its_heading_and_every_option_its_row() -> None:
     assert set(described) == set(main.commands)
     for name, command in main.commands.items():
         rows = set(re.findall(r"^\| `([\w.-]+)", described[name], re.MULTILINE))
+        within = command.commands.values() if isinstance(command, click.Group) else ()
         expected = {
-            param.opts[0] if isinstance(param, click.Option) else (param.metavar or param.name)
-            for param in command.params
+            param.opts[0] if isinstance(param, click.Option) else (param.metavar or str(param.name))
+            for one in (command, *within)
+            for param in one.params
         }
         assert rows == expected, name
 

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from cxstream.web.access import bearer_of, require
+from cxstream.web.access import bearer_of, is_token, require
 
 TOKEN = "of-the-operations-team"  # noqa: S105 - it opens nothing
 
@@ -42,3 +42,9 @@ def test_others_are_told_what_is_missing(authorization: str | None) -> None:
 def test_a_header_of_another_scheme_carries_no_token() -> None:
     """Basic credentials are no bearer token."""
     assert bearer_of(asking("Basic dXNlcjpwYXNz")) is None
+
+
+def test_bytes_that_are_no_text_are_no_token() -> None:
+    """A header of bytes that are no UTF-8 comes as surrogates: it is compared like any other, and is not the token."""
+    assert not is_token("\udce9", TOKEN)
+    assert is_token(TOKEN, TOKEN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cxstream.cli import building, files, intake, operations, running
+from cxstream.cli import building, dead_letters, files, ingress, intake, operations, running
 
 
 @click.group()
@@ -22,6 +22,8 @@ for _command in (
     operations.doctor,
     operations.topics,
     operations.status,
+    ingress.ingress,
+    dead_letters.dead_letters,
     files.judge,
     files.explain,
     files.at_risk,

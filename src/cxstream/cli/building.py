@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -25,6 +27,8 @@ _SDK = "grafana_foundation_sdk"
 @click.option("--cases", default=DEFAULT_SITE.cases, show_default=True, help="URL of a worker's pages, for dashboards.")
 def render(root: Path, runbooks: str, dashboards: str, cases: str, *, check: bool) -> None:
     """Generate rules, alerts, dashboards, inventories and reference pages from the catalogue and the settings."""
+    from cxstream.ingress import openapi  # noqa: PLC0415 - its imports take a while; other commands need not wait
+
     settings = Settings()
     silent_after = {topic: after_ms // SECOND_MS for topic, after_ms in settings.kafka.source_silent_after.items()}
     try:
@@ -33,12 +37,16 @@ def render(root: Path, runbooks: str, dashboards: str, cases: str, *, check: boo
             settings.windows().levels,
             silent_after_seconds=silent_after,
             site=Site(runbooks.rstrip("/"), dashboards.rstrip("/"), cases.rstrip("/")),
-        ) | {"docs/configuration.md": reference()}
+        )
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != _SDK:
             raise
         message = "dashboards are made with grafana-foundation-sdk, which is not installed: pip install cxstream[dev]"
         raise click.ClickException(message) from missing
+    texts |= {
+        "docs/configuration.md": reference(),
+        openapi.PATH: json.dumps(openapi.document(version("cxstream")), indent=2) + "\n",
+    }
     lines = stale(root, texts) if check else write(root, texts)
     for line in lines:
         click.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,11 @@ from cxstream.domain.policy import Override, Policy
 from cxstream.domain.vital_sign import VitalSign
 from cxstream.engine.ledger import OTHER, RISK_HORIZON_MS, Level, Windows
 from cxstream.vital_signs import of_tiers
+
+DEFAULT_SOURCE = "default"
+"""The source of events whose sender carries `ingress.token`."""
+MAX_SOURCES = 100
+"""Of events over HTTP: each is a label value."""
 
 _ALL = "all"
 _DEFAULT = Policy()
@@ -159,6 +165,70 @@ class Sources(Group):
     `__other__`. Each adds about 120 series to a worker."""
     rejections_shown: t.Whole = Field(50, ge=0, le=1000)
     """Rejections of a system and topic that `/sources` lists, the last ones."""
+
+
+class Ingress(Group):
+    """Where events are taken over HTTP (`cxstream ingress`, docs/upstream/http.md), from whom, and how much at most."""
+
+    host: t.Host = "127.0.0.1"
+    """Address to listen on; another than the machine's own needs a token."""
+    port: t.Whole = Field(9110, ge=0, le=65_535)
+    """Port to listen on; 0 is one that is free."""
+    token: t.Secret | None = None
+    """Bearer token of the source `default`."""
+    tokens: t.Secret | None = None
+    """Bearer tokens of several sources: entries `source=token`, separated by commas or new lines. A source is counted
+    and limited under its name. With neither `token` nor `tokens` nobody is asked for one."""
+    cert_file: t.File | None = None
+    """Certificate (PEM) to serve HTTPS with; default: HTTP."""
+    key_file: t.File | None = None
+    """Private key (PEM) of the certificate."""
+    framing: Literal["single-object", "registry"] = "single-object"
+    """How events are framed on the topics; `registry` needs an id for each source topic in `schema.ids`."""
+    max_request_bytes: t.Whole = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)
+    """A longer body is refused (413)."""
+    max_request_events: t.Whole = Field(1000, ge=1, le=100_000)
+    """A body of more events is refused (413)."""
+    max_requests_at_once: t.Whole = Field(64, ge=1, le=10_000)
+    """Further requests are asked to come again (503)."""
+    max_in_flight_bytes: t.Whole = Field(64 * 1024 * 1024, ge=1024, le=8 * 1024**3)
+    """Bytes of bodies that are read or wait for the brokers; beyond, requests are asked to come again (503)."""
+    requests_per_second: t.Whole = Field(50, ge=1, le=100_000)
+    """Requests one client may send a second in the long run, by source, and without tokens by address; others are
+    asked to come again (429)."""
+    request_burst: t.Whole = Field(100, ge=1, le=1_000_000)
+    """Requests a client that was quiet may send at once."""
+    request_seconds: t.Seconds = Field(10.0, ge=0.1, le=600)
+    """A body that is not there within this time is not waited for (408)."""
+    delivery_seconds: t.Seconds = Field(20.0, ge=0.1, le=600)
+    """Events the brokers have not acknowledged within this time are answered with an unknown outcome (503)."""
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The bearer tokens by the name of their source. Raises ValueError, which shows none, if one is wrong."""
+        tokens = {} if self.token is None else {DEFAULT_SOURCE: self.token.get_secret_value()}
+        text = "" if self.tokens is None else self.tokens.get_secret_value()
+        for number, entry in enumerate(filter(None, map(str.strip, re.split(r"[,\n]", text))), 1):
+            source, _, token = (part.strip() for part in entry.partition("="))
+            if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", source) or not re.fullmatch(r"[!-~]+", token):
+                raise ValueError(f"entry {number} is not source=token")
+            if source in tokens:
+                raise ValueError(f"entry {number} names a source that has a token already")
+            if token in tokens.values():
+                raise ValueError(f"entry {number} has the token of another source")
+            tokens[source] = token
+        if len(tokens) > MAX_SOURCES:
+            raise ValueError(f"{len(tokens)} sources")
+        return tokens
+
+
+class DeadLetters(Group):
+    """How dead letters are sent again (`cxstream dead-letters`, docs/upstream/dead-letters.md)."""
+
+    max_replays: t.Whole = Field(3, ge=1, le=1000)
+    """A letter that was sent again so often and came back is parked instead."""
+    replays_per_second: t.Whole = Field(1000, ge=1, le=1_000_000)
+    """Letters that are sent again in a second, at most."""
 
 
 class LabelValues(Group):
@@ -405,6 +475,8 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
     limits: Limits = Limits()
     http: Http = Http()
     sources: Sources = Sources()
+    ingress: Ingress = Ingress()
+    dead_letters: DeadLetters = DeadLetters()
     ledger: Ledger = Ledger()
     log: Log = Log()
     judged_by: Judging = Field(Judging(), alias="policy")
@@ -486,6 +558,7 @@ def clashes(settings: Settings) -> Iterator[Clash]:
     """Yield what is wrong with settings that are right each for itself."""
     yield from _topics(settings.kafka)
     yield from _security(settings)
+    yield from _ingress(settings)
     kafka, session = settings.kafka, "kafka.session_timeout_seconds"
     if kafka.heartbeat_seconds * 3 > kafka.session_timeout_seconds:
         expected = f"at most a third of session_timeout_seconds, which is {kafka.session_timeout_seconds:g}"
@@ -556,7 +629,11 @@ def _security(settings: Settings) -> Iterator[Clash]:
         if not encrypts and getattr(kafka, key) is not None:
             expected = "SSL or SASL_SSL there, or nothing here"
             yield (f"kafka.{key}", blamed_on), f"set, and {because}, which is not TLS", expected
-    for group, one, other in (("kafka", "cert_file", "key_file"), ("schema", "registry_username", "registry_password")):
+    for group, one, other in (
+        ("kafka", "cert_file", "key_file"),
+        ("ingress", "cert_file", "key_file"),
+        ("schema", "registry_username", "registry_password"),
+    ):
         of = getattr(settings, group)
         for key, partner in ((one, other), (other, one)):
             if getattr(of, key) is None and getattr(of, partner) is not None:
@@ -565,6 +642,28 @@ def _security(settings: Settings) -> Iterator[Clash]:
     if schema.registry_username is not None and schema.registry_url is None:
         names = ("schema.registry_url", "schema.registry_username")
         yield names, "not set, and registry_username is", "the registry's URL"
+
+
+_OWN_HOSTS = re.compile(r"127(\.[0-9]{1,3}){3}|::1|localhost")
+
+
+def _ingress(settings: Settings) -> Iterator[Clash]:
+    ingress, names = settings.ingress, ("ingress.tokens", "ingress.token")
+    try:
+        sources = ingress.sources
+    except ValueError as error:
+        expected = f"at most {MAX_SOURCES} entries source=token, each with a source and a token of its own"
+        yield names, f"found something else: {error}", expected
+        return
+    if not sources and not _OWN_HOSTS.fullmatch(ingress.host):
+        found = f"not set, and ingress.host is {t.shown(ingress.host)}"
+        yield ("ingress.token", "ingress.host"), found, "a token, or 127.0.0.1 there"
+    missing = {
+        kind for kind in vocabulary.TOPICS if not any(n.startswith(f"{kind}/") for n in settings.schema.ids.values())
+    }
+    if ingress.framing == "registry" and missing:
+        found = f"found registry, and schema.ids names no schema of {', '.join(sorted(missing))}"
+        yield ("ingress.framing", "schema.ids"), found, "an id for each of them there, or single-object here"
 
 
 def _levels(ledger: Ledger) -> Iterator[Clash]:

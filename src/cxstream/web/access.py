@@ -14,11 +14,16 @@ def require(request: web.Request, token: str | None) -> None:
 
     Raises HTTPUnauthorized, which says what is missing.
     """
-    if token is None or compare_digest((bearer_of(request) or "").encode(), token.encode()):
+    if token is None or is_token(bearer_of(request), token):
         return
     raise web.HTTPUnauthorized(
         headers={"WWW-Authenticate": CHALLENGE}, text="this needs the header Authorization: Bearer <token>\n"
     )
+
+
+def is_token(given: str | None, token: str) -> bool:
+    """Whether a token is the one expected, in constant time; bytes that are no UTF-8 are given as surrogates."""
+    return compare_digest((given or "").encode(errors="surrogateescape"), token.encode())
 
 
 def bearer_of(request: web.Request) -> str | None:
