@@ -514,10 +514,11 @@ def registry_of(settings: Settings) -> Registry | None:
     schema = settings.schema
     if schema.registry_url is None:
         return None
-    if schema.registry_username is None or schema.registry_password is None:
-        return Registry(schema.registry_url)
-    login = f"{schema.registry_username}:{schema.registry_password.get_secret_value()}"
-    return Registry(schema.registry_url, {"Authorization": f"Basic {b64encode(login.encode()).decode()}"})
+    headers: dict[str, str] = {}
+    if schema.registry_username is not None and schema.registry_password is not None:
+        login = f"{schema.registry_username}:{schema.registry_password.get_secret_value()}"
+        headers = {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
+    return Registry(schema.registry_url, headers, ca_file=schema.registry_ca_file)
 
 
 def logging_config(settings: Settings) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""Releases bytes: appends what the examples look like today to `schemas/<topic>/examples/<version>.bin`.
+"""Releases schemas and bytes. What is out is never rewritten: it stands for what upstream teams have in their topics.
 
-Run it after adding examples (`PYTHONPATH=src:tests python tests/contract/regenerate_bytes.py`). Bytes once released
-are never rewritten: they stand for what upstream teams have in their topics, and every later version of the service has
-to go on reading them.
-The format is a sequence of messages, each after its length as four bytes, big-endian.
+Run it after adding a schema or examples (`PYTHONPATH=src:tests python tests/contract/regenerate_bytes.py`). It appends
+the digests of new schemas to `schemas/released.sha256` (sha256sum can check them), and what examples look like today to
+`schemas/<topic>/examples/<version>.bin`: a sequence of messages, each after its length as four bytes, big-endian.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from cxstream.kafka.codec import Codec
 from cxstream.kafka.schemas import Schemas
 
 ROOT = Path(__file__).resolve().parents[2] / "schemas"
+DIGESTS = ROOT / "released.sha256"
 
 
 def examples(topic: str) -> dict[str, dict[str, Any]]:
@@ -36,8 +37,25 @@ def released(file: Path) -> list[bytes]:
     return messages
 
 
+def digests() -> dict[str, str]:
+    """Return the digest of every released schema by its path below `schemas`."""
+    lines = DIGESTS.read_text("utf-8").splitlines() if DIGESTS.exists() else []
+    return {path: digest for digest, path in (line.split("  ") for line in lines)}
+
+
+def digest_of(path: str) -> str:
+    """Return the SHA-256 of a file below `schemas`, in hexadecimal digits."""
+    return hashlib.sha256((ROOT / path).read_bytes()).hexdigest()
+
+
 def main() -> None:
-    """Append the messages of examples that are in no file yet."""
+    """Append the digests of schemas, and the messages of examples, that are not there yet."""
+    with DIGESTS.open("a", encoding="utf-8") as out:
+        for file in sorted(ROOT.glob("*/v*.avsc")):
+            path = file.relative_to(ROOT).as_posix()
+            if path not in digests():
+                out.write(f"{digest_of(path)}  {path}\n")
+                out.flush()
     schemas = Schemas.packaged()
     codec = Codec(schemas, skew_ms=0)
     for topic in vocabulary.TOPICS:

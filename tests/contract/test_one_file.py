@@ -131,6 +131,7 @@ def test_a_sign_is_one_file(tmp_path: Path, tier: str) -> None:
     """
     package = tmp_path / "src" / "cxstream"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE.parents[1] / "schemas", tmp_path / "schemas")  # the contract is rendered from them
     (package / "vital_signs" / "seen_at_all.py").write_text(SIGN.replace("TIER", tier))
     (package / "vital_signs" / "knocks_per_visit.py").write_text(MEASURED.replace("TIER", tier))
     events = tmp_path / "events.ndjson"

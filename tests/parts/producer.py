@@ -91,6 +91,11 @@ class Job:
         """Create the topics."""
         asyncio.run(check(self.bootstrap, self.table, declare=True))
 
+    def declare_sources(self) -> None:
+        """Create the source topics alone, for tests without a worker."""
+        for kind in self.topics:
+            self.declare_miscounted(kind, self.partitions)
+
     def declare_miscounted(self, kind: str, partitions: int) -> None:
         """Create one source topic, with another number of partitions than the job has."""
 

@@ -71,6 +71,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "schema.registry_url": ("https://registry:8081/apis", "https://registry:8081/apis"),
     "schema.registry_username": ("reader", "reader"),
     "schema.registry_password": ("nor-to-be-seen", "nor-to-be-seen"),
+    "schema.registry_ca_file": (__file__, __file__),
     "schema.ids": (
         "1=ticket/v1,2=dispatch/v1,3=parts/v1",
         {"1": "ticket/v1", "2": "dispatch/v1", "3": "parts/v1"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cxstream.cli import building, dead_letters, files, ingress, intake, operations, running
+from cxstream.cli import building, dead_letters, files, ingress, intake, operations, running, upstream
 
 
 @click.group()
@@ -29,6 +29,9 @@ for _command in (
     files.at_risk,
     files.what_if,
     files.conformance,
+    upstream.validate,
+    upstream.emit,
+    upstream.schemas,
     building.render,
     building.simulate_faults,
 ):

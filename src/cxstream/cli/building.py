@@ -27,7 +27,8 @@ _SDK = "grafana_foundation_sdk"
 @click.option("--cases", default=DEFAULT_SITE.cases, show_default=True, help="URL of a worker's pages, for dashboards.")
 def render(root: Path, runbooks: str, dashboards: str, cases: str, *, check: bool) -> None:
     """Generate rules, alerts, dashboards, inventories and reference pages from the catalogue and the settings."""
-    from cxstream.ingress import openapi  # noqa: PLC0415 - its imports take a while; other commands need not wait
+    from cxstream.ingress import openapi  # noqa: PLC0415 - these imports take a while; other commands need not wait
+    from cxstream.upstream.generated import contract_artefacts  # noqa: PLC0415 - as above
 
     settings = Settings()
     silent_after = {topic: after_ms // SECOND_MS for topic, after_ms in settings.kafka.source_silent_after.items()}
@@ -45,6 +46,7 @@ def render(root: Path, runbooks: str, dashboards: str, cases: str, *, check: boo
         raise click.ClickException(message) from missing
     texts |= {
         "docs/configuration.md": reference(),
+        **contract_artefacts(settings),
         openapi.PATH: json.dumps(openapi.document(version("cxstream")), indent=2) + "\n",
     }
     lines = stale(root, texts) if check else write(root, texts)

@@ -129,6 +129,8 @@ class Schema(Group):
     """User name at the registry."""
     registry_password: t.Secret | None = None
     """Password at the registry."""
+    registry_ca_file: t.File | None = None
+    """Authorities (PEM) the registry's certificate must be of; default: the system's."""
     ids: t.Table[t.SchemaId, t.SchemaName] = {}
     """Schema ids that stand for packaged schemas, known without a registry."""
 

@@ -232,12 +232,22 @@ def _event(topic_name: str, schema: WriterSchema, value: bytes) -> dict[str, obj
         raise RejectedError("undecodable", None, f"{schema.name} ({type(error).__name__})") from None
     if stream.tell() != len(value):
         raise RejectedError("trailing_bytes", None, f"nothing after the {schema.name} record")
-    envelope = cast("dict[str, object]", message)
+    return event_of(topic_name, schema, cast("dict[str, object]", message))
+
+
+def event_of(topic_name: str, schema: WriterSchema, envelope: Mapping[str, object]) -> dict[str, object]:
+    """Return a message as fastavro read it, with the names of records, as an event of the JSON vocabulary.
+
+    Times are in milliseconds; nothing is checked yet, but for times without a zone: those raise RejectedError.
+    """
     payload = envelope["payload"]
-    branch, content = payload if isinstance(payload, tuple) else (schema.branches[0], payload)
+    branch, content = cast(
+        "tuple[str, dict[str, object]]",
+        payload if isinstance(payload, tuple) else (schema.branches[0], payload),
+    )
     _refuse_naive(schema, "", envelope)
     _refuse_naive(schema, branch, content)
-    event_type = event_type_of(branch)
+    event_type: object = event_type_of(branch)
     if event_type == _OTHER:
         event_type, content = content.get("type"), _from_attributes(topic_name, content)
     stated = {name: envelope.get(name) for name in ("event_id", "case_id", "at")}

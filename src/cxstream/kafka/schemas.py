@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -32,6 +33,10 @@ MAX_FREE_VALUES = 10_000
 MAX_FIXED_BYTES = 1024 * 1024
 MAX_REGISTRY_IDS = 4_096
 ABSENT_TTL_SECONDS = 60.0
+
+WITHDRAWN = frozenset({"dispatch/v2"})
+"""Versions that are read for ever and written no more: they added a record to the union of payloads, which Avro cannot
+resolve for a reader of an earlier version. A type the first version does not have travels in its record Other."""
 
 _PRIMITIVES = {
     "null": 0,
@@ -325,8 +330,8 @@ class Schemas:
         return self._by_fingerprint.get(crc)
 
     def latest(self, topic: str) -> WriterSchema:
-        """Return the newest schema of a topic; raises KeyError if it has none."""
-        versions = [name for name in self._named if name.partition("/")[0] == topic]
+        """Return the schema messages of a topic are written with, the newest; raises KeyError if it has none."""
+        versions = [name for name in self._named if name.partition("/")[0] == topic and name not in WITHDRAWN]
         if not versions:
             raise KeyError(topic)
         return self._named[max(versions, key=_version)]
@@ -339,14 +344,15 @@ def _version(name: str) -> int:
 class Registry(NamedTuple):
     """A registry that speaks the Confluent API (Confluent, Apicurio's ccompat, Karapace, Redpanda).
 
-    `headers` carries credentials if it wants any. A lookup takes at most `timeout_seconds` and reads at most
-    `max_bytes`; redirects are not followed.
+    `headers` carries credentials if it wants any. `ca_file` names the authorities (PEM) of its certificate, None the
+    system's. An answer takes at most `timeout_seconds` and has at most `max_bytes`; redirects are not followed.
     """
 
     url: str
     headers: Mapping[str, str] = {}
     timeout_seconds: float = 5.0
     max_bytes: int = 2 * MAX_SCHEMA_BYTES
+    ca_file: Path | None = None
 
     async def lookup(self, schema_id: int) -> str | None:
         """Return the text of a schema, None if the registry has no such id.
@@ -354,11 +360,7 @@ class Registry(NamedTuple):
         Raises RegistryUnavailableError if it does not answer like a registry, SchemaRefusedError if the schema is not a
         self-contained Avro schema.
         """
-        status, body = await self._get(f"{self.url.rstrip('/')}/schemas/ids/{schema_id}")
-        try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError):
-            answer = None
+        status, answer = await self.ask("GET", f"/schemas/ids/{schema_id}")
         if status == _NOT_FOUND and isinstance(answer, dict) and "error_code" in answer:
             return None
         if status != _OK or not isinstance(answer, dict) or not isinstance(answer.get("schema"), str):
@@ -367,24 +369,45 @@ class Registry(NamedTuple):
             raise SchemaRefusedError(f"id {schema_id}: expected a self-contained Avro schema")
         return str(answer["schema"])
 
-    async def _get(self, url: str) -> tuple[int, bytes]:
+    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, object]:
+        """Send one request, with a JSON body if there is one; return the HTTP status and the JSON of the answer.
+
+        An answer that is not JSON is None. Raises RegistryUnavailableError if there is no answer, or none in time.
+        """
         import aiohttp  # noqa: PLC0415  # a quarter of a second to import, and only those with a registry need it
 
         timeout = aiohttp.ClientTimeout(total=self.timeout_seconds)
-        accept = {"Accept": "application/vnd.schemaregistry.v1+json, application/json", "Accept-Encoding": "identity"}
+        kind = "application/vnd.schemaregistry.v1+json"
+        headers = {"Accept": f"{kind}, application/json", "Accept-Encoding": "identity", **self.headers}
+        data = None if body is None else json.dumps(body).encode()
         try:
+            context = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
             async with (
-                aiohttp.ClientSession(timeout=timeout, headers={**accept, **self.headers}) as session,
-                session.get(url, allow_redirects=False) as response,
+                aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+                session.request(
+                    method,
+                    self.url.rstrip("/") + path,
+                    data=data,
+                    headers={} if data is None else {"Content-Type": kind},
+                    allow_redirects=False,
+                    ssl=context,
+                ) as response,
             ):
-                body = bytearray()
+                content = bytearray()
                 async for chunk in response.content.iter_chunked(65_536):
-                    body += chunk
-                    if len(body) > self.max_bytes:
+                    content += chunk
+                    if len(content) > self.max_bytes:
                         raise RegistryUnavailableError(f"the registry's answer is larger than {self.max_bytes} bytes")
-                return response.status, bytes(body)
+                return response.status, _json(bytes(content))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise RegistryUnavailableError(f"the registry cannot be reached ({type(error).__name__})") from error
+
+
+def _json(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 _OK = 200
