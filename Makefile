@@ -32,7 +32,7 @@ stack: .venv/.dev ## See the whole: Apache Kafka, two workers, an upstream, Prom
 .PHONY: test
 test: .venv/.dev ## Check everything: style, types, layers, then all tests against real Kafka and Prometheus
 	@scripts/install-system-packages || echo "make test: going on without; the end of the run lists what was left out" >&2
-	@$(MAKE) lint types layers
+	@$(MAKE) lint types layers bandit
 	@echo "== tests: unit, property, contract, golden, simulation, integration, e2e"
 	@scripts/run-tests $(ARGS)
 
@@ -77,6 +77,21 @@ types: .venv/.dev ## Check types (mypy, strict)
 layers: .venv/.dev ## Check that imports go straight down (import-linter)
 	@echo "== layers"
 	@$(BIN)/lint-imports --no-logo 2>&1 || { echo "make layers: see [tool.importlinter] in pyproject.toml" >&2; exit 1; }
+
+.PHONY: bandit
+bandit: .venv/.dev ## Look for careless code (bandit)
+	@echo "== bandit"
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src examples \
+		$$(grep -lIs '^#!.*python' scripts/*)
+
+.PHONY: audit
+audit: .venv/.dev ## Look the locked dependencies up among known vulnerabilities (pip-audit; needs its database)
+	@$(BIN)/python scripts/audit requirements/runtime.lock requirements/dev.lock
+
+.PHONY: sbom
+sbom: .venv/.dev ## Write what the service is made of to dist/cxstream.cdx.json (CycloneDX, from the runtime lock)
+	@mkdir -p dist
+	@$(BIN)/python scripts/sbom dist/cxstream.cdx.json
 
 .PHONY: format
 format: .venv/.dev ## Format the code and mend what can be mended by itself

@@ -13,9 +13,9 @@ from parts.broker import require_apache_kafka, started, test_broker
 
 MARKERS = {
     "slow": "takes more than about ten seconds; left out by `make test-fast`",
-    "kafka": "needs a Kafka broker; set by itself on tests that use the kafka or apache_kafka fixture",
+    "kafka": "needs a Kafka broker; set by itself on tests that use a broker's fixture",
 }
-_NEEDS_KAFKA = {"kafka", "apache_kafka"}
+_NEEDS_KAFKA = {"kafka", "apache_kafka", "secured"}
 _ORDER = ("unit", "property", "contract", "golden", "simulation", "integration", "e2e", "faults")
 
 

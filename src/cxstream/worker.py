@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import logging.config
+import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +15,11 @@ from importlib.metadata import version
 from typing import Any, NamedTuple, NoReturn
 
 import structlog
+from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from faust.types import TP
+from pydantic import SecretStr
 
 from cxstream.config import Settings, policy_stated
 from cxstream.domain.instant import SECOND_MS
@@ -31,8 +34,9 @@ from cxstream.exposition.snapshot import Objective, PartitionSnapshot, WorkerSna
 from cxstream.kafka.case_agent import CaseAgent, TopicRoles
 from cxstream.kafka.changelog_table import OffsetRange, PartitionLostError
 from cxstream.kafka.codec import REASONS, Codec
-from cxstream.kafka.connection import Connection, connection
+from cxstream.kafka.connection import Connection, client_tls, connection, load_own
 from cxstream.kafka.engine import EngineApp, EngineSettings, run
+from cxstream.kafka.oauth import TokenEndpoint, TokenFile
 from cxstream.kafka.partition import Partition
 from cxstream.kafka.ports import Engine, Table
 from cxstream.kafka.records import RESIDUE_PREFIX
@@ -496,17 +500,48 @@ def residue_key(settings: Settings) -> Callable[[bytes], bytes]:
 
 
 def connection_of(settings: Settings) -> Connection:
-    """Return how a configuration speaks to the brokers."""
+    """Return how a configuration speaks to the brokers. Raises ConnectError if a certificate or key cannot be read."""
     kafka = settings.kafka
+    encrypts = kafka.security_protocol in ("SSL", "SASL_SSL")
     return connection(
         kafka.security_protocol,
         mechanism=kafka.sasl_mechanism,
         username=kafka.username,
-        password=kafka.password.get_secret_value() if kafka.password else None,
-        ca_file=kafka.ca_file,
-        cert_file=kafka.cert_file,
-        key_file=kafka.key_file,
+        password=_revealed(kafka.password),
+        tokens=_tokens_of(settings) if kafka.sasl_mechanism == "OAUTHBEARER" else None,
+        tls=client_tls(kafka.ca_file, kafka.cert_file, kafka.key_file, _revealed(kafka.key_password))
+        if encrypts
+        else None,
     )
+
+
+def _tokens_of(settings: Settings) -> AbstractTokenProvider:
+    kafka = settings.kafka
+    if kafka.oauth_token_file is not None:
+        return TokenFile(kafka.oauth_token_file, kafka.oauth_extensions)
+    return TokenEndpoint(
+        kafka.oauth_token_url or "",
+        kafka.oauth_client_id or "",
+        _revealed(kafka.oauth_client_secret) or "",
+        tls=client_tls(kafka.oauth_ca_file, group="kafka.oauth_"),
+        scope=kafka.oauth_scope,
+        extensions=kafka.oauth_extensions,
+    )
+
+
+def server_tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS the worker's pages are served with, None where that is http. Raises ConnectError."""
+    http = settings.http
+    if http.cert_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_own(context, http.cert_file, http.key_file, _revealed(http.key_password), group="http.")
+    return context
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def registry_of(settings: Settings) -> Registry | None:
@@ -522,7 +557,11 @@ def registry_of(settings: Settings) -> Registry | None:
 
 
 def logging_config(settings: Settings) -> dict[str, Any]:
-    """Return the logging configuration: one JSON object a line, or text for people."""
+    """Return the logging configuration: one JSON object a line, or text for people.
+
+    Only what cxstream says itself is written at DEBUG: there the libraries write requests, logins and records as they
+    are.
+    """
     shared = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -543,8 +582,13 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             }
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "root": {"handlers": ["stderr"], "level": settings.log.level},
+        "root": {"handlers": ["stderr"], "level": max(_level_number(settings.log.level), logging.INFO)},
+        "loggers": {"cxstream": {"level": settings.log.level}},
     }
+
+
+def _level_number(name: str) -> int:
+    return logging.getLevelNamesMapping()[name]
 
 
 def topics_of(settings: Settings) -> TopicTable:
@@ -570,7 +614,8 @@ def recorded_policies(settings: Settings) -> list[Succession]:
 def main(settings: Settings) -> NoReturn:
     """Check the topics, then run a worker until SIGTERM, SIGINT or a crash, and end the process.
 
-    Raises TopicsError with what to mend if the topics are not as they must be.
+    Raises TopicsError with what to mend if the topics are not as they must be, ConnectError if the brokers refuse this
+    client as it is configured.
     """
     logging.config.dictConfig(logging_config(settings))
     kafka = settings.kafka
@@ -588,6 +633,9 @@ def main(settings: Settings) -> NoReturn:
         port=settings.http.port,
         catalogue=settings.catalogue(),
         pages=(source_pages(worker.sources, worker.version),),
+        tls=server_tls(settings),
+        max_connections=settings.http.max_connections,
+        refused=worker.activity.http_refused,
     )
 
     async def start() -> None:

@@ -122,6 +122,8 @@ class KafkaNode:
         self.folder = folder
         self.port = free_port()
         self.controller_port = free_port()
+        self.listeners: dict[str, int] = {}
+        """Ports of further listeners, by name."""
         self.process: ServerProcess | None = None
         folder.mkdir(parents=True)
 
@@ -150,10 +152,18 @@ class ApacheKafka:
     """
 
     def __init__(
-        self, brokers: int = 1, properties: Mapping[str, Property] | None = None, *, folder: Path | None = None
+        self,
+        brokers: int = 1,
+        properties: Mapping[str, Property] | None = None,
+        *,
+        folder: Path | None = None,
+        listeners: Mapping[str, str] | None = None,
+        scram: Sequence[str] = (),
     ) -> None:
         """Prepare `brokers` (1 or 3) with extra broker `properties`; storage is in `folder`, or in a temporary one.
 
+        `listeners` are further ones, on localhost, by name in capitals with their protocol; `scram` are users to
+        create, as kafka-storage.sh takes them.
         Raises ValueError for another number, KafkaUnavailableError where Java or the jars cannot be had.
         """
         if brokers not in {1, 3}:
@@ -164,6 +174,10 @@ class ApacheKafka:
         self.folder = Path(tempfile.mkdtemp(prefix="cxstream-kafka-")) if folder is None else folder
         self.cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self.nodes = [KafkaNode(number, self.folder / f"broker-{number}") for number in range(1, brokers + 1)]
+        self._listeners = dict(listeners or {})
+        self._scram = tuple(scram)
+        for node in self.nodes:
+            node.listeners = {name: free_port() for name in self._listeners}
         self._properties = dict(properties or {})
         self._formatted = False
         self._archive = ClassArchive(self._java, self._libs, self.folder)
@@ -172,6 +186,10 @@ class ApacheKafka:
     def bootstrap(self) -> str:
         """The addresses of all brokers, as `bootstrap_servers` takes them."""
         return ",".join(node.address for node in self.nodes)
+
+    def bootstrap_of(self, listener: str) -> str:
+        """Return the addresses of a further listener."""
+        return ",".join(f"localhost:{node.listeners[listener]}" for node in self.nodes)
 
     def start(self) -> Self:
         """Format the storage where it is new, start every broker that is down and wait until the cluster answers.
@@ -257,9 +275,20 @@ class ApacheKafka:
             "process.roles": "broker,controller",
             "node.id": node.number,
             "controller.quorum.voters": ",".join(f"{n.number}@127.0.0.1:{n.controller_port}" for n in self.nodes),
-            "listeners": f"CLIENT://{node.address},CONTROLLER://127.0.0.1:{node.controller_port}",
-            "advertised.listeners": f"CLIENT://{node.address}",
-            "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": ",".join(
+                [
+                    f"CLIENT://{node.address}",
+                    f"CONTROLLER://127.0.0.1:{node.controller_port}",
+                    *(f"{name}://127.0.0.1:{port}" for name, port in node.listeners.items()),
+                ]
+            ),
+            "advertised.listeners": ",".join(
+                [f"CLIENT://{node.address}", *(f"{name}://localhost:{port}" for name, port in node.listeners.items())]
+            ),
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{protocol}"
+                for name, protocol in {"CLIENT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **self._listeners}.items()
+            ),
             "inter.broker.listener.name": "CLIENT",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": node.folder / "data",
@@ -314,6 +343,7 @@ class ApacheKafka:
                     f"--cluster-id={self.cluster_id}",  # with `=`, because an id may begin with a dash
                     "-c",
                     node.settings,
+                    *(argument for user in self._scram for argument in ("--add-scram", user)),
                     options=self._archive.read_options(),
                 ),
                 stdout=subprocess.PIPE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 import urllib.error
@@ -63,8 +64,14 @@ class WorkerProcess:
     A context manager that starts it and waits until it is ready, and at the end kills it if it still runs.
     """
 
-    def __init__(self, settings: Mapping[str, str], log: Path, *, python: Path | None = None) -> None:
-        """Prepare; what the worker prints is appended to `log`. `python` runs what it has installed, not this tree."""
+    def __init__(
+        self, settings: Mapping[str, str], log: Path, *, python: Path | None = None, authority: Path | None = None
+    ) -> None:
+        """Prepare; what the worker prints is appended to `log`. `python` runs what it has installed, not this tree.
+
+        A worker that serves https is asked as localhost, by a certificate of `authority`.
+        """
+        self._tls = None if authority is None else ssl.create_default_context(cafile=authority)
         self.settings = dict(settings)
         self._python = python
         self.log = log
@@ -173,7 +180,8 @@ class WorkerProcess:
     def _get(self, path: str) -> tuple[int, str]:
         """Return status and body, 0 and nothing while nobody listens."""
         try:
-            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=_ANSWER_SECONDS) as answer:
+            url = f"http://{self.address}" if self._tls is None else f"https://localhost:{self.port}"
+            with urllib.request.urlopen(url + path, timeout=_ANSWER_SECONDS, context=self._tls) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refusal:
             return refusal.code, refusal.read().decode()

@@ -268,6 +268,7 @@ class Book:
             pass
         else:
             self.by_fact.setdefault(_identity(event["case_id"], fact), seen)
+            self.by_fact.setdefault(_identity(event["case_id"], fact.told()), seen)  # as other cases know it
         self.residues[self.residue_of(event["case_id"])] = event["case_id"]
         admitted = bool(evaluator.admit([seen], ALWAYS, self._policy)[0])
         if admitted != (fact is not None):

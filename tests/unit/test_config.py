@@ -61,6 +61,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "kafka.ca_file": (__file__, __file__),
     "kafka.cert_file": (__file__, __file__),
     "kafka.key_file": (__file__, __file__),
+    "kafka.key_password": ("never-to-be-seen", "never-to-be-seen"),
     "kafka.session_timeout_seconds": ("30", 30),
     "kafka.heartbeat_seconds": ("2.5", 2.5),
     "kafka.commit_interval_seconds": ("0.5", 0.5),
@@ -102,6 +103,10 @@ OTHERS: dict[str, tuple[str, object]] = {
     "ingress.delivery_seconds": ("4", 4),
     "dead_letters.max_replays": ("2", 2),
     "dead_letters.replays_per_second": ("50", 50),
+    "http.cert_file": (__file__, __file__),
+    "http.key_file": (__file__, __file__),
+    "http.key_password": ("not-seen-either", "not-seen-either"),
+    "http.max_connections": ("16", 16),
     "ledger.windows": ("1h, 24h,14d", ["1h", "24h", "14d"]),
     "ledger.levels": (
         "job=all, region=24h, region_product=24h 14d",
@@ -143,11 +148,37 @@ OTHERS: dict[str, tuple[str, object]] = {
     "policy.remembered": ("90d", "90d"),
 }
 
+BY_PASSWORD = {"kafka.username", "kafka.password"}
+BY_TOKEN: dict[str, tuple[str, object]] = {
+    "kafka.sasl_mechanism": ("oauthbearer", "OAUTHBEARER"),
+    "kafka.oauth_token_url": ("https://login.example.org/token?v=2", "https://login.example.org/token?v=2"),
+    "kafka.oauth_client_id": ("cxstream", "cxstream"),
+    "kafka.oauth_client_secret": ("a-client-secret", "a-client-secret"),
+    "kafka.oauth_scope": ("kafka read", "kafka read"),
+    "kafka.oauth_ca_file": (__file__, __file__),
+    "kafka.oauth_extensions": (
+        "logicalCluster=lkc-1,identityPoolId=p",
+        {"logicalCluster": "lkc-1", "identityPoolId": "p"},
+    ),
+}
+BY_TOKEN_FILE: dict[str, tuple[str, object]] = {
+    "kafka.sasl_mechanism": ("OAUTHBEARER", "OAUTHBEARER"),
+    "kafka.oauth_token_file": (__file__, __file__),
+}
+# No worker logs in in two ways: every setting is in one of these.
+LOGINS = [
+    OTHERS,
+    *(
+        {**{name: one for name, one in OTHERS.items() if name not in BY_PASSWORD}, **by}
+        for by in (BY_TOKEN, BY_TOKEN_FILE)
+    ),
+]
 
-def all_in_environ() -> dict[str, str]:
+
+def all_in_environ(others: dict[str, tuple[str, object]] = OTHERS) -> dict[str, str]:
     """Every setting as a variable."""
     variable = {setting.name: setting.variable for setting in SETTINGS}
-    return {variable[name]: text for name, (text, _) in OTHERS.items()}
+    return {variable[name]: text for name, (text, _) in others.items()}
 
 
 def written(path: Path, values: dict[str, object]) -> Path:
@@ -201,7 +232,7 @@ def test_every_setting_has_one_variable() -> None:
     names = [setting.variable for setting in SETTINGS]
     names += [f"{setting.variable}_FILE" for setting in SETTINGS if setting.secret] + [config.CONFIG_VARIABLE]
     assert len(names) == len(set(names)) == len(config.variables())
-    assert {setting.name for setting in SETTINGS} == set(OTHERS)
+    assert {setting.name for setting in SETTINGS} == set().union(*LOGINS)
 
 
 def test_defaults_are_values_their_type_can_read(tmp_path: Path) -> None:
@@ -222,14 +253,15 @@ def test_every_constant_of_the_policy_is_a_setting() -> None:
     assert all(setting.about for setting in SETTINGS)
 
 
-def test_variables_and_file_say_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", LOGINS, ids=["password", "token", "token file"])
+def test_variables_and_file_say_the_same(tmp_path: Path, others: dict[str, tuple[str, object]]) -> None:
     """Every setting read from its variable equals the same setting read from the file, and differs from the default."""
-    by_environ = load(None, all_in_environ())
-    file = written(tmp_path / "cxstream.toml", {name: value for name, (_, value) in OTHERS.items()})
+    by_environ = load(None, all_in_environ(others))
+    file = written(tmp_path / "cxstream.toml", {name: value for name, (_, value) in others.items()})
     by_file = load(file, {})
     assert without_origins(by_environ) == without_origins(by_file)
     assert load(None, {"CXSTREAM_CONFIG": str(file)}) == by_file
-    for setting in SETTINGS:
+    for setting in (setting for setting in SETTINGS if setting.name in others):
         assert as_written(by_file)[setting.name] != as_written(Settings())[setting.name], setting.name
         assert by_file.origins[setting.name] == "file"
         assert by_environ.origins[setting.name] == f"env {setting.variable}"
@@ -256,6 +288,26 @@ def test_a_variable_counts_before_the_file(tmp_path: Path) -> None:
     settings = load(file, {"CXSTREAM_KAFKA_PARTITIONS": "48", "CXSTREAM_CONFIG": "/not/there"})
     assert (settings.kafka.partitions, settings.kafka.group) == (48, "of-file")
     assert settings.origins == {"kafka.partitions": "env CXSTREAM_KAFKA_PARTITIONS", "kafka.group": "file"}
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "found"),
+    [
+        ({}, "oauth_token_file", "not set, and oauth_token_url is not; expected one of them"),
+        ({"URL": "https://a/t", "FILE": __file__}, "oauth_token_file", "set, and oauth_token_url is"),
+        ({"URL": "https://a/t"}, "oauth_client_id", "not set, and oauth_token_url is"),
+        ({"URL": "https://a/t"}, "oauth_client_secret", "not set, and oauth_token_url is"),
+        ({"FILE": __file__, "SCOPE": "read"}, "oauth_scope", "set, and oauth_token_file is"),
+        ({"FILE": __file__, "USERNAME": "me"}, "username", "set, and sasl_mechanism is OAUTHBEARER"),
+        ({"FILE": __file__, "PASSWORD": "pw"}, "password", "nothing here: a token is what logs in"),
+    ],
+)
+def test_a_login_by_token_needs_one_source_of_tokens(given: dict[str, str], setting: str, found: str) -> None:
+    """A file or an endpoint, with what it asks for and nothing else; no user and password beside it."""
+    of_token = {"URL": "OAUTH_TOKEN_URL", "FILE": "OAUTH_TOKEN_FILE", "SCOPE": "OAUTH_SCOPE"}
+    environ = {"CXSTREAM_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "CXSTREAM_KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
+    environ |= {f"CXSTREAM_KAFKA_{of_token.get(name, name)}": text for name, text in given.items()}
+    assert found in problems_of(environ)[f"kafka.{setting}"]
 
 
 def test_words_are_read_in_any_case(tmp_path: Path) -> None:
@@ -337,6 +389,11 @@ def test_every_setting_names_itself_and_the_fix(name: str, tmp_path: Path) -> No
         ("KAFKA_CA_FILE", "/not/there", "there is no file '/not/there'"),
         ("KAFKA_CA_FILE", __file__, "security_protocol is PLAINTEXT, which is not TLS"),
         ("KAFKA_USERNAME", "me", "which does not log in"),
+        ("KAFKA_OAUTH_SCOPE", "read", "set, and there is no login by token"),
+        ("KAFKA_KEY_PASSWORD", "s", "security_protocol is PLAINTEXT, which is not TLS"),
+        ("KAFKA_OAUTH_TOKEN_URL", "http://login/token", "expected an https URL"),
+        ("HTTP_CERT_FILE", __file__, "http.key_file (CXSTREAM_HTTP_KEY_FILE): not set, and http.cert_file is"),
+        ("HTTP_KEY_PASSWORD", "s", "http.key_file (CXSTREAM_HTTP_KEY_FILE): not set, and key_password is"),
         ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL", "not set, and security_protocol is SASL_SSL"),
         ("SCHEMA_REGISTRY_URL", "https://me:pw@registry", "found ***@registry'"),
         ("SCHEMA_REGISTRY_USERNAME", "me", "not set, and schema.registry_username is"),

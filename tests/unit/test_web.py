@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 import pytest
+import trustme
 
 from cxstream.vital_signs import CATALOGUE
 from cxstream.web import server as web_server
@@ -233,3 +236,142 @@ def test_a_page_that_cannot_be_made_is_a_500_without_details() -> None:
     broken_answer, live = serving(use, metrics=broken)
     assert (broken_answer.status, live.status) == (500, 200)
     assert "secret" not in broken_answer.text
+
+
+@pytest.fixture
+def refused() -> list[str]:
+    """What the server has counted as refused."""
+    return []
+
+
+def test_headers_that_drip_in_hold_a_connection_no_longer_than_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes now and then do not keep half a request alive (slowloris)."""
+    monkeypatch.setattr(web_server, "IDLE_SECONDS", 1.0)
+
+    async def use(server: Server, _worker: Worker) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
+        dripped = 0
+        closed = asyncio.ensure_future(reader.read())
+        while not closed.done() and dripped < 400:
+            writer.write(b"X: y\r\n"[dripped % 6 : dripped % 6 + 1])
+            dripped += 1
+            await asyncio.wait([closed], timeout=0.02)
+        writer.close()
+        return dripped
+
+    assert 10 < serving(use) < 400
+
+
+def test_one_connection_too_many_is_refused_and_counted(refused: list[str]) -> None:
+    """Beyond the limit a connection is answered 503 and closed; when one of the others ends, there is room again."""
+
+    async def use(server: Server, _worker: Worker) -> list[bytes]:
+        held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        answers = [await say(server, b"")]
+        held[0][1].close()
+        await held[0][1].wait_closed()
+        await asyncio.sleep(0.05)
+        answers.append(await say(server, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+        for _reader, writer in held:
+            writer.close()
+        return answers
+
+    too_many, after = serving(use, max_connections=4, refused=refused.append)
+    assert too_many.startswith(b"HTTP/1.1 503 ")
+    assert after.startswith(b"HTTP/1.1 200 ")
+    assert refused == ["connections"]
+
+
+def test_pipelined_requests_are_answered_in_turn_while_others_are_served() -> None:
+    """A thousand requests sent in one go are answered one after the other, and hold up nobody else."""
+
+    async def use(server: Server, _worker: Worker) -> tuple[int, int]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000)
+        first = await reader.readuntil(b'{"status": "ok"}\n')
+        beside = await ask(server, "/livez")
+        answered = first.count(b"HTTP/1.1 200")
+        while answered < 1_000:
+            answered += (await reader.readuntil(b'{"status": "ok"}\n')).count(b"HTTP/1.1 200")
+        writer.close()
+        return answered, beside.status
+
+    assert serving(use) == (1_000, 200)
+
+
+def test_an_answer_nobody_reads_is_cut_and_counted(monkeypatch: pytest.MonkeyPatch, refused: list[str]) -> None:
+    """Who asks for a page and does not read it holds a connection for a bounded time."""
+    monkeypatch.setattr(web_server, "UNREAD_SECONDS", 0.3)
+
+    page = b"x" * (64 << 20)
+
+    async def use(server: Server, _worker: Worker) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(1)
+        arrived = 0
+        with suppress(ConnectionError):
+            while part := await reader.read(1 << 20):
+                arrived += len(part)
+        writer.close()
+        return arrived
+
+    arrived = serving(use, metrics=lambda _accept: (page, "text/plain"), refused=refused.append)
+    assert arrived < len(page)
+    assert refused == ["unread"]
+
+
+def test_what_is_beyond_a_limit_is_counted(monkeypatch: pytest.MonkeyPatch, refused: list[str]) -> None:
+    """A request announced too large, one too many at once: each by its reason."""
+    monkeypatch.setattr(web_server, "MAX_REQUESTS_AT_ONCE", 0)
+
+    async def use(server: Server, _worker: Worker) -> list[int]:
+        large = await say(server, b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        return [int(large.split(b" ")[1]), (await ask(server, "/livez")).status]
+
+    assert serving(use, refused=refused.append) == [413, 503]
+    assert refused == ["too_large", "requests"]
+
+
+def test_pages_are_served_over_tls_where_a_certificate_is_given(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a certificate https is spoken, and http is not; browsers are told to stay with it."""
+    monkeypatch.setattr(web_server, "UNREAD_SECONDS", 0.1)
+    authority = trustme.CA()
+    own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(own)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async def use(server: Server, _worker: Worker) -> tuple[int, dict[str, str], bytes]:
+        url = f"https://127.0.0.1:{server.port}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url, ssl=trusting) as response:
+            await response.read()
+            plain = await say(server, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.2)  # until it is looked at who has read what
+        return response.status, dict(response.headers), plain
+
+    status, headers, plain = serving(use, tls=own)
+    assert status == 200
+    assert "max-age=" in headers["Strict-Transport-Security"]
+    assert b"accept" not in plain
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/livez", "/else"])
+def test_every_answer_says_what_browsers_may_do_with_it(path: str) -> None:
+    """Nothing is sniffed, framed, cached, sent to others or loaded from elsewhere, errors included."""
+
+    async def use(server: Server, _worker: Worker) -> Answer:
+        return await ask(server, path)
+
+    headers = serving(use).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+    assert {"default-src 'none'", "frame-ancestors 'none'"} <= set(headers["Content-Security-Policy"].split("; "))
+    assert "Strict-Transport-Security" not in headers

@@ -19,11 +19,12 @@ from cxstream.engine.policies import fingerprint_of
 def worker(config_path: Path | None) -> None:
     """Run a worker of the consumer group until it is stopped (SIGTERM drains and commits)."""
     from cxstream import worker as composition  # noqa: PLC0415 - Faust takes a second to import; other commands need not wait
+    from cxstream.kafka.connection import ConnectError  # noqa: PLC0415
     from cxstream.kafka.topics import TopicsError  # noqa: PLC0415
 
     try:
         composition.main(settings_of(config_path))
-    except TopicsError as error:
+    except (TopicsError, ConnectError) as error:
         raise click.ClickException(str(error)) from error
 
 

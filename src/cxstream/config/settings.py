@@ -86,18 +86,34 @@ class Kafka(Group):
     """Create topics that are missing at start; otherwise only check. Existing ones are never altered."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """How to speak to the brokers."""
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "PLAIN"
     """How to log in, with a SASL protocol."""
     username: t.User | None = None
-    """User name, with a SASL protocol."""
+    """User name, with a SASL protocol but for OAUTHBEARER."""
     password: t.Secret | None = None
-    """Password, with a SASL protocol."""
+    """Password, with a SASL protocol but for OAUTHBEARER."""
+    oauth_token_file: t.File | None = None
+    """File with the token, for OAUTHBEARER; read again at every login, so it may be renewed (a projected token)."""
+    oauth_token_url: t.HttpsUrl | None = None
+    """Token endpoint to get the token from instead, by the client credentials grant (RFC 6749, section 4.4)."""
+    oauth_client_id: t.User | None = None
+    """Client id at the token endpoint."""
+    oauth_client_secret: t.Secret | None = None
+    """Client secret at the token endpoint."""
+    oauth_scope: t.Scope | None = None
+    """Scope to ask the token endpoint for; default: what it gives by itself."""
+    oauth_ca_file: t.File | None = None
+    """Authorities (PEM) the token endpoint's certificate must be of; default: the system's."""
+    oauth_extensions: t.Table[t.Extension, t.ExtensionValue] = {}
+    """SASL extensions the brokers want beside the token."""
     ca_file: t.File | None = None
     """Authorities (PEM) the brokers' certificates must be of; default: the system's."""
     cert_file: t.File | None = None
     """Client certificate (PEM) for mutual TLS."""
     key_file: t.File | None = None
     """Private key (PEM) of the client certificate."""
+    key_password: t.Secret | None = None
+    """What the private key is encrypted with."""
     session_timeout_seconds: t.Seconds = Field(20.0, ge=1, le=1800)
     """A worker not heard for so long loses its partitions, and neither writes nor speaks."""
     heartbeat_seconds: t.Seconds = Field(3.0, ge=0.1, le=600)
@@ -155,6 +171,14 @@ class Http(Group):
     """Address to listen on."""
     port: t.Whole = Field(9109, ge=0, le=65_535)
     """Port to listen on; 0 is one that is free."""
+    cert_file: t.File | None = None
+    """Certificate (PEM) to serve https with; default: http is served."""
+    key_file: t.File | None = None
+    """Private key (PEM) of the certificate."""
+    key_password: t.Secret | None = None
+    """What the private key is encrypted with."""
+    max_connections: t.Whole = Field(128, ge=4, le=10_000)
+    """Connections open at the same time; more are refused."""
     case_data_token: t.Secret | None = None
     """Bearer token that pages and answers with case data need; default: none is asked for."""
 
@@ -618,21 +642,17 @@ def _topics(kafka: Kafka) -> Iterator[Clash]:
 
 
 def _security(settings: Settings) -> Iterator[Clash]:
-    kafka, schema, blamed_on = settings.kafka, settings.schema, "kafka.security_protocol"
-    logs_in, encrypts = (kafka.security_protocol.startswith("SASL_"), kafka.security_protocol.endswith("SSL"))
-    because = f"security_protocol is {kafka.security_protocol}"
-    for name, value in (("kafka.username", kafka.username), ("kafka.password", kafka.password)):
-        if logs_in and value is None:
-            yield (name, blamed_on), f"not set, and {because}", "one to log in with"
-        if not logs_in and value is not None:
-            expected = "SASL_SSL or SASL_PLAINTEXT there, or nothing here"
-            yield (name, blamed_on), f"set, and {because}, which does not log in", expected
-    for key in ("ca_file", "cert_file", "key_file"):
-        if not encrypts and getattr(kafka, key) is not None:
-            expected = "SSL or SASL_SSL there, or nothing here"
-            yield (f"kafka.{key}", blamed_on), f"set, and {because}, which is not TLS", expected
+    kafka, schema = settings.kafka, settings.schema
+    yield from _login(kafka)
+    if not kafka.security_protocol.endswith("SSL"):
+        because = f"security_protocol is {kafka.security_protocol}, which is not TLS"
+        for key in ("ca_file", "cert_file", "key_file", "key_password"):
+            if getattr(kafka, key) is not None:
+                expected = "SSL or SASL_SSL there, or nothing here"
+                yield (f"kafka.{key}", _PROTOCOL), f"set, and {because}", expected
     for group, one, other in (
         ("kafka", "cert_file", "key_file"),
+        ("http", "cert_file", "key_file"),
         ("ingress", "cert_file", "key_file"),
         ("schema", "registry_username", "registry_password"),
     ):
@@ -641,6 +661,9 @@ def _security(settings: Settings) -> Iterator[Clash]:
             if getattr(of, key) is None and getattr(of, partner) is not None:
                 names = (f"{group}.{key}", f"{group}.{partner}")
                 yield names, f"not set, and {names[1]} is", "both or neither"
+    for group in ("kafka", "http"):
+        if getattr(settings, group).key_password is not None and getattr(settings, group).key_file is None:
+            yield (f"{group}.key_file", f"{group}.key_password"), "not set, and key_password is", "both or neither"
     if schema.registry_username is not None and schema.registry_url is None:
         names = ("schema.registry_url", "schema.registry_username")
         yield names, "not set, and registry_username is", "the registry's URL"
@@ -666,6 +689,55 @@ def _ingress(settings: Settings) -> Iterator[Clash]:
     if ingress.framing == "registry" and missing:
         found = f"found registry, and schema.ids names no schema of {', '.join(sorted(missing))}"
         yield ("ingress.framing", "schema.ids"), found, "an id for each of them there, or single-object here"
+
+
+_PROTOCOL = "kafka.security_protocol"
+
+
+def _login(kafka: Kafka) -> Iterator[Clash]:
+    """Yield what is wrong with user and password, or with the token."""
+    by_token = kafka.sasl_mechanism == "OAUTHBEARER"
+    logs_in = kafka.security_protocol.startswith("SASL_")
+    because = f"security_protocol is {kafka.security_protocol}"
+    if logs_in and by_token:
+        yield from _token(kafka)
+    else:
+        for key in _OF_TOKEN:
+            if getattr(kafka, key):
+                expected = "a SASL protocol and OAUTHBEARER there, or nothing here"
+                yield (f"kafka.{key}", "kafka.sasl_mechanism"), "set, and there is no login by token", expected
+    for name, value in (("kafka.username", kafka.username), ("kafka.password", kafka.password)):
+        if logs_in and not by_token and value is None:
+            yield (name, _PROTOCOL), f"not set, and {because}", "one to log in with"
+        if logs_in and by_token and value is not None:
+            found = "set, and sasl_mechanism is OAUTHBEARER"
+            yield (name, "kafka.sasl_mechanism"), found, "nothing here: a token is what logs in"
+        if not logs_in and value is not None:
+            expected = "SASL_SSL or SASL_PLAINTEXT there, or nothing here"
+            yield (name, _PROTOCOL), f"set, and {because}, which does not log in", expected
+
+
+_OF_TOKEN = tuple(name for name in Kafka.model_fields if name.startswith("oauth_"))
+
+
+def _token(kafka: Kafka) -> Iterator[Clash]:
+    """Yield what is wrong with where the token is from: a file, or an endpoint with what it asks for."""
+    names = ("kafka.oauth_token_file", "kafka.oauth_token_url")
+    from_file, from_url = kafka.oauth_token_file is not None, kafka.oauth_token_url is not None
+    if from_file == from_url:
+        found = "set, and oauth_token_url is" if from_file else "not set, and oauth_token_url is not"
+        yield names, found, "one of them, with sasl_mechanism OAUTHBEARER"
+        return
+    for key in ("oauth_client_id", "oauth_client_secret"):
+        if from_url and getattr(kafka, key) is None:
+            yield (
+                (f"kafka.{key}", names[1]),
+                "not set, and oauth_token_url is",
+                "what the endpoint knows this client by",
+            )
+    for key in ("oauth_client_id", "oauth_client_secret", "oauth_scope", "oauth_ca_file"):
+        if from_file and getattr(kafka, key) is not None:
+            yield (f"kafka.{key}", names[0]), "set, and oauth_token_file is", "an oauth_token_url, or nothing here"
 
 
 def _levels(ledger: Ledger) -> Iterator[Clash]:

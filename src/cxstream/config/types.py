@@ -175,6 +175,11 @@ Kind = Annotated[
 
 Secret = Annotated[pydantic.SecretStr, Len(1), AfterValidator(_encodable), Says("text that is not empty")]
 User = Annotated[str, _PRINTABLE, Says("a user name")]
+Scope = Annotated[str, _PRINTABLE, MaxLen(1000), Says("scopes, separated by spaces")]
+Extension = Annotated[str, StringConstraints(pattern="^[A-Za-z]{1,100}$"), Says("a name of letters")]
+ExtensionValue = Annotated[
+    str, StringConstraints(pattern=r"^[\x21-\x2b\x2d-\x7e]{1,1000}$"), Says("text without spaces and commas")
+]
 Label = Annotated[str, _PRINTABLE, MaxLen(100), Says("a label value of at most 100 characters")]
 SourceNames = Annotated[tuple[Label, ...], _DIFFERENT, MaxLen(10)]
 Name = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9._-]{1,200}$"), Says(f"a name {_ASCII}")]
@@ -199,6 +204,11 @@ Url = Annotated[
     str,
     StringConstraints(pattern=rf"^https?://{_HOST}(:[0-9]{{1,5}})?(/[^\s?#@]*)?$"),
     Says("an http or https URL without credentials in it, like https://registry:8081"),
+]
+HttpsUrl = Annotated[
+    str,
+    StringConstraints(pattern=rf"^https://{_HOST}(:[0-9]{{1,5}})?(/[^\s#@]*)?$"),
+    Says("an https URL without credentials in it, like https://login.example.org/oauth2/token"),
 ]
 Folder = Annotated[Path, BeforeValidator(_path), Says("a path")]
 File = Annotated[Path, AfterValidator(_there), BeforeValidator(_path), Says("the path of a file that is there")]

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import socket
 import struct
-import subprocess
+import subprocess  # nosec B404 # runs our own broker
 import time
 from pathlib import Path
 from types import TracebackType
@@ -76,7 +76,7 @@ class EmbeddedBroker:
         command: list[str | Path] = [self._binary, "start", "--data-dir", self.data, "--host", HOST]
         command += ["--only", "kafka", "--kafka-port", str(self.port)]
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603 - our own binary, arguments are not from outside
+            self._process = subprocess.Popen(  # noqa: S603  # nosec B603 # our own binary, arguments are not from outside
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

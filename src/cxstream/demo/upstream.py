@@ -922,4 +922,4 @@ class _Story:
 
 
 def _rng(seed: str) -> Random:
-    return Random(seed)  # noqa: S311 - a simulation wants numbers that can be had again
+    return Random(seed)  # noqa: S311  # nosec B311 # a simulation wants numbers that can be had again

@@ -91,6 +91,8 @@ class Case(msgspec.Struct, array_like=True):
         """
         if self.closed is not None or (self.is_forgotten and origin is not None):
             return self, "refused"
+        if origin is not None:
+            fact = fact.told()
         known = self.facts if origin is None else self.relayed.get(origin, [])
         kept, reception = with_fact(known, fact)
         if kept is known:
@@ -119,7 +121,7 @@ class Case(msgspec.Struct, array_like=True):
 def with_fact(known: list[Fact], fact: Fact) -> tuple[list[Fact], Reception]:
     """Return a case's facts with one more, and how it was taken.
 
-    Of copies of one event id the one with the smallest (delivery, payload) is kept (rule 1); the very same list comes
+    Of copies of one event id the one with the smallest `Fact.precedence` is kept (rule 1); the very same list comes
     back if that is the one already there.
     """
     index = next((i for i, other in enumerate(known) if other.event_id == fact.event_id), None)
@@ -132,7 +134,7 @@ def with_fact(known: list[Fact], fact: Fact) -> tuple[list[Fact], Reception]:
         return known, "duplicate"
     ours, theirs = other.payload(), fact.payload()
     reception: Reception = "duplicate" if ours == theirs else "conflict"
-    if (other.delivered_ms, ours) <= (fact.delivered_ms, theirs):
+    if other.precedence() <= fact.precedence():
         return known, reception
     kept = known[:index] + known[index + 1 :]
     insort(kept, fact, key=delivery_order)

@@ -63,6 +63,27 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
         content = (self.topic, self.type, self.at_ms, self.fields)
         return msgspec.json.encode(content, order="deterministic")
 
+    def told(self) -> Fact:
+        """Return what other cases are told of this fact: without the fields none of them is judged by (rule 9).
+
+        The very same fact comes back if it has none of these.
+        """
+        declared = vocabulary.fields_of(self.topic, self.type) or {}
+        fields: dict[str, Value] = {}
+        for name, value in self.fields.items():
+            if isinstance(value, dict):
+                fields[name] = {key: new for key, new in value.items() if _is_told(key, new)}
+            elif name in declared and vocabulary.is_told(name, declared[name]):
+                fields[name] = value
+        return self if fields == self.fields else msgspec.structs.replace(self, fields=fields)
+
+    def precedence(self) -> tuple[int, bytes, bytes]:
+        """Return what decides between copies of one fact, the smallest is kept: delivery, then payload (rule 1).
+
+        What others are told comes first in the payload, so that they keep the copy that is kept where it came from.
+        """
+        return self.delivered_ms, self.told().payload(), self.payload()
+
     def corrected_by(self, changes: Mapping[str, Scalar]) -> Fact:
         """Return this fact with fields replaced; a value its type cannot hold leaves the field as it was (rule 5)."""
         declared = vocabulary.fields_of(self.topic, self.type) or {}
@@ -178,6 +199,14 @@ def _value(name: str, field: vocabulary.Field, value: object) -> Scalar:
     if complaint:
         raise RejectedError("invalid", name, complaint)
     return value  # type: ignore[return-value]  # _complaint has checked its type
+
+
+def _is_told(name: str, new: Scalar) -> bool:
+    """Whether others are told of a change that a correction makes; its text may be one that the field cannot hold."""
+    if name in vocabulary.TEXTS_TOLD or name == "at":
+        return True
+    choices = vocabulary.TOLD_CHOICES.get(name)
+    return choices is not None and (not isinstance(new, str) or new in choices)
 
 
 def _complaint(field: vocabulary.Field, value: object) -> str | None:

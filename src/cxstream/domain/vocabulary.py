@@ -206,6 +206,32 @@ CORRECTABLE = frozenset({"at"} | {name for fields in EVENT_TYPES.values() for na
 """Every field a correction may name."""
 
 
+TEXTS_TOLD = frozenset(
+    {
+        *("asset_id", "replaced_by", "into", "target"),
+        *("visit_id", "continues", "commitment_id", "line_id"),
+        *("region", "product", "tier", "provider"),
+    }
+)
+"""Texts that other cases are told (rule 9): ids by which facts refer to each other, and the segment.
+
+No other case is judged by what people write, by accounts, technicians, channels or time zones: these stay at home.
+"""
+
+
+def is_told(name: str, field: Field) -> bool:
+    """Whether a field goes to other cases with the fact that states it (rule 9)."""
+    return field.kind not in ("text", "zone") or name in TEXTS_TOLD
+
+
+TOLD_CHOICES: dict[str, frozenset[str]] = {
+    name: frozenset(choice for fields in EVENT_TYPES.values() if name in fields for choice in fields[name].choices)
+    for name in CORRECTABLE - TEXTS_TOLD
+    if any(is_told(name, fields[name]) for fields in EVENT_TYPES.values() if name in fields)
+}
+"""Other fields that are told when a correction sets them, and the texts that are told of each."""
+
+
 def fields_of(topic: str, event_type: str) -> dict[str, Field] | None:
     """Return the fields of an event type, None if the vocabulary does not know it."""
     fields = EVENT_TYPES.get((topic, event_type))

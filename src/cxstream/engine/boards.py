@@ -35,7 +35,7 @@ class Board(msgspec.Struct, array_like=True):
         if self.crowded_since_ms is not None and fact.delivered_ms > self.crowded_since_ms:
             return self
         known = self.facts.get(origin, [])
-        kept, _reception = with_fact(known, fact)
+        kept, _reception = with_fact(known, fact.told())
         if kept is known:
             return self
         facts = {**self.facts, origin: kept}
@@ -83,7 +83,7 @@ def for_boards(case: Case, policy: Policy) -> Postings:
     merged = any(fact.type == "merged" for fact in case.facts)
     identity = case.facts if merged else list(_identity(case.facts))
     return {
-        (asset, case.case_id, fact.event_id): fact
+        (asset, case.case_id, fact.event_id): fact.told()
         for assets, told in ((named, identity), (taken_over, case.facts))
         for asset in map(policy.asset, sorted(assets))
         if asset
@@ -92,7 +92,7 @@ def for_boards(case: Case, policy: Policy) -> Postings:
 
 
 def for_survivors(case: Case) -> Postings:
-    """Return what a merged case tells every case that a version of it names as survivor: all it knows (rule 9).
+    """Return what a merged case tells every case that a version of it names as survivor: all its facts (rule 9).
 
     Facts of cases merged into it travel on with their own origin, so that chains arrive whole; a fact that is known
     already where it arrives goes no further, so cycles end.
@@ -102,7 +102,7 @@ def for_survivors(case: Case) -> Postings:
         return {}
     known = {case.case_id: case.facts, **_absorbing(case.relayed)}
     return {
-        (survivor, origin, fact.event_id): fact
+        (survivor, origin, fact.event_id): fact.told()
         for survivor in sorted(survivors)
         for origin, facts in known.items()
         if origin != survivor
@@ -161,7 +161,7 @@ def _news(old: Postings, new: Postings, case: Case) -> Postings:
     for key in sorted(old.keys() - new.keys()):
         _to, origin, event_id = key
         facts = case.facts if origin == case.case_id else case.relayed.get(origin, [])
-        kept = next((fact for fact in facts if fact.event_id == event_id), old[key])
+        kept = next((fact.told() for fact in facts if fact.event_id == event_id), old[key])
         if kept != old[key]:
             told[key] = kept
     return told

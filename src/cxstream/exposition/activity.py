@@ -26,6 +26,9 @@ NO_VERDICT = "none"
 TABLES = ("cases", "boards")
 """The tables of a group."""
 
+REFUSED_HTTP = ("connections", "requests", "timeout", "too_large", "unread")
+"""Limits of the HTTP server."""
+
 DISPOSITIONS = ("after_seal", "closed_case")
 """What becomes of a late fact: kept but not counted, or refused by a case that is closed."""
 
@@ -120,6 +123,7 @@ class Activity:
         self._unknown_types = _Counter(families.UNKNOWN_TYPE_EVENTS, group, topics)
         self._dead_letters = _Counter(families.DEAD_LETTERS, group, topics, reasons)
         self._foreign_writes = _Counter(families.FOREIGN_WRITES, group, TABLES)
+        self._http_refused = _Counter(families.HTTP_REFUSED, group, REFUSED_HTTP)
         self._processing = _Histogram(families.EVENT_PROCESSING, group, topics)
         self._to_gauge = _Histogram(families.EVENT_TO_GAUGE, group, topics)
         self._rebalance = _Histogram(families.REBALANCE, group)
@@ -162,6 +166,10 @@ class Activity:
         """Count a dead letter that was written, by the source topic of its record."""
         self._dead_letters.add(topic, reason)
 
+    def http_refused(self, reason: str) -> None:
+        """Count a connection or request that was beyond a limit of the HTTP server."""
+        self._http_refused.add(reason)
+
     def foreign_write(self, table: str, count: int = 1) -> None:
         """Count changelog records that another worker wrote, late, and that were read and united."""
         self._foreign_writes.add(table, count=count)
@@ -192,6 +200,7 @@ class Activity:
             self._unknown_types,
             self._dead_letters,
             self._foreign_writes,
+            self._http_refused,
         ):
             yield counter.metric()
         for histogram in (self._processing, self._to_gauge, self._rebalance):

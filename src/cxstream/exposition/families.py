@@ -220,6 +220,12 @@ SOURCE_SKEW = _family(
     "Time between an event and its delivery: behind, delivered after it happened; ahead, before, as its clock says.",
     (1.0, 10.0, 60.0, 300.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0),
 )
+HTTP_REFUSED = _family(
+    "http_refused_total",
+    "counter",
+    "reason",
+    "Connections and requests to this worker's HTTP server that were beyond its limits.",
+)
 FOREIGN_WRITES = _family(
     "foreign_writes_total", "counter", "table", "Records another worker wrote into a changelog, late; read and united."
 )

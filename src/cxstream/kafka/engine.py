@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 import faust
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import SyncGroupRequest
 from aiokafka.errors import KafkaError
 from faust.exceptions import ImproperlyConfigured
@@ -57,6 +58,7 @@ _SHAPES: Mapping[Any, str] = {
     faust.Table.persisted_offset: "self, tp",
     faust.Table.on_rebalance: "self, assigned, revoked, newly_assigned, generation_id",
     faust.App._stop_consumer: "self",
+    Fetcher._proc_fetch_request: "self, assignment, node_id, request",
 }
 
 
@@ -69,8 +71,23 @@ def _assert_read_versions() -> None:
             raise ImportError(f"{method.__qualname__} is not the method cxstream.kafka.engine overrides: {shape}")
 
 
+def _let_fetches_be_cancelled() -> None:
+    # Stock lets a fetch be cancelled while it waits for the answer, but not while it waits after a failure: cancelled
+    # there by close(), it ends the consumer's thread, and a worker that stops while a broker is away hangs.
+    stock = Fetcher._proc_fetch_request
+
+    async def fetch(self: Any, *args: Any) -> Any:
+        try:
+            return await stock(self, *args)
+        except asyncio.CancelledError:
+            return False
+
+    Fetcher._proc_fetch_request = fetch
+
+
 _assert_read_versions()
 tolerant_records.install()
+_let_fetches_be_cancelled()
 
 READ_UNCOMMITTED = 0
 FOLLOW_PAUSE_SECONDS = 1.0
@@ -117,10 +134,10 @@ class EngineSettings:
     #: Static membership: the pod's stable name.
     instance_id: str | None = None
     #: faust.SASLCredentials, faust.SSLCredentials, ...
-    credentials: Any = None
+    credentials: Any = field(default=None, repr=False)
     ssl_context: ssl.SSLContext | None = None
     #: The same security, for the aiokafka clients outside the group.
-    client: Mapping[str, Any] = field(default_factory=dict)
+    client: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):

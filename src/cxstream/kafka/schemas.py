@@ -354,6 +354,10 @@ class Registry(NamedTuple):
     max_bytes: int = 2 * MAX_SCHEMA_BYTES
     ca_file: Path | None = None
 
+    def __repr__(self) -> str:
+        """Show no credentials."""
+        return f"Registry({self.url!r})"
+
     async def lookup(self, schema_id: int) -> str | None:
         """Return the text of a schema, None if the registry has no such id.
 

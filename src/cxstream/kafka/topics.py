@@ -22,7 +22,9 @@ from aiokafka.errors import (
 
 from cxstream.domain.instant import DAY_MS
 
+from .connection import ConnectError
 from .dead_letters import SUFFIX
+from .reaching import reach
 
 CASES_TABLE = "cases"
 BOARDS_TABLE = "boards"
@@ -208,8 +210,9 @@ def topic_table(
         "retention.ms": str(DEAD_LETTER_RETENTION_MS),
         **large,
     }
-    assets = topic(f"{group}-assets", "assets", "identity facts to asset boards", "asset_id", stated_time, large)
-    relays = topic(f"{group}-relays", "relays", "facts to other cases", "case_id", stated_time, large)
+    posted = (stamped_on_arrival, large)  # not for ever: nobody can delete what is in them about an erased case
+    assets = topic(f"{group}-assets", "assets", "identity facts to asset boards", "asset_id", *posted)
+    relays = topic(f"{group}-relays", "relays", "facts to other cases", "case_id", *posted)
     table = TopicTable(
         group=group,
         partitions=partitions,
@@ -290,7 +293,8 @@ async def check(
 
     With `declare` topics that are missing are created; existing ones are never altered, and nothing is created while
     one of them has another number of partitions. `client` are further arguments of an aiokafka client (security).
-    Raises TopicsError for what keeps the worker from starting, BrokersUnreachableError after `timeout_seconds`.
+    Raises TopicsError for what keeps the worker from starting, BrokersUnreachableError after `timeout_seconds`; at once
+    ConnectError, if the brokers refuse this client as it is configured.
     """
     last: Exception | None = None
     created: list[Finding] = []
@@ -298,9 +302,12 @@ async def check(
         async with asyncio.timeout(timeout_seconds):
             while True:
                 try:
+                    await reach(bootstrap, client or {})
                     async with _admin(bootstrap, client or {}) as admin:
                         inspection = _Inspection(admin, table, _Tools(bootstrap, client or {}))
                         return await inspection.run(created, declare=declare)
+                except ConnectError:
+                    raise
                 except (KafkaError, OSError, TimeoutError) as error:
                     last = error
                     await asyncio.sleep(PAUSE_SECONDS)
@@ -563,8 +570,10 @@ class _Inspection:
         if topic.role == "source" and own_time and not topic.trusted:
             why = "Upstream clocks decide when an event was delivered; use the broker's, or trust the topic on purpose."
             yield finding("warning", "message.timestamp.type", why)
-        if topic.role in ("assets", "relays") and own_time and found.get("retention.ms", "-1") != "-1":
-            yield finding("warning", "retention.ms", "Facts of old cases are born old, and would be deleted unread.")
+        posted_ms = topic.configuration.get("retention.ms")
+        if topic.role in ("assets", "relays") and found.get("retention.ms", posted_ms) != posted_ms:
+            why = "Shorter, what was not read in time is lost; longer, what was told of a case erased since stays."
+            yield finding("warning", "retention.ms", why)
         for key, why in _AT_LEAST.items():
             least = topic.configuration.get(key) if topic.role != "source" else None
             if least is not None and int(found.get(key, least)) < int(least):

@@ -120,13 +120,13 @@ def _concerning(case_id: str, facts: Sequence[Delivered], policy: Policy) -> lis
 
 def _dropped(facts: Iterable[Delivered]) -> dict[Key, Dropped]:
     """Count the copies of each fact that are not kept, by how they compare with the one that is (rule 1)."""
-    copies: dict[Key, list[tuple[int, bytes]]] = {}
+    copies: dict[Key, list[tuple[int, bytes, bytes]]] = {}
     for case_id, fact in facts:
-        copies.setdefault((case_id, fact.event_id), []).append((fact.delivered_ms, fact.payload()))
+        copies.setdefault((case_id, fact.event_id), []).append(fact.precedence())
     dropped = {}
     for key, its_copies in copies.items():
-        _delivered_ms, kept = min(its_copies)
-        equal = sum(payload == kept for _, payload in its_copies)
+        *_, kept = min(its_copies)
+        equal = sum(payload == kept for *_, payload in its_copies)
         if len(its_copies) > 1:
             dropped[key] = Dropped(equal - 1, len(its_copies) - equal)
     return dropped

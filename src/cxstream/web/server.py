@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from html import escape
 from typing import Self
 
@@ -22,7 +23,10 @@ MAX_LINE_BYTES = 4096
 MAX_HEADER_BYTES = 4096
 MAX_HEADERS = 64
 MAX_REQUESTS_AT_ONCE = 32
+MAX_CONNECTIONS = 128
 REQUEST_SECONDS = 10.0
+UNREAD_SECONDS = 20.0
+"""A connection whose answer the other side has not read to its end by then is cut."""
 IDLE_SECONDS = 75.0
 """A connection that has sent no complete request for so long is closed; a scrape interval of a minute keeps its own."""
 
@@ -33,8 +37,18 @@ _HEADERS = {
     "Server": "cxstream",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
+"""Of every answer, unless its page states another value."""
+_OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
+
+Refused = Callable[[str], None]
+"""Counts what was refused, by reason: connections, requests, timeout, too_large, unread."""
 
 _ENDPOINTS = {
     "/metrics": "counts for Prometheus, as OpenMetrics or text",
@@ -56,18 +70,26 @@ class Server:
         port: int = 0,
         catalogue: Mapping[str, VitalSign] = CATALOGUE,
         pages: Iterable[Callable[[web.UrlDispatcher], None]] = (),
+        tls: ssl.SSLContext | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+        refused: Refused = lambda _reason: None,
     ) -> None:
+        """Prepare; with `tls` https is served. More than `max_connections` at a time are refused."""
         self.host = host
         self.port = port
+        self._tls = tls
+        self._max_connections = max_connections
+        self._refused = refused
         self._metrics = metrics
         self._probes = probes
         self._page = _page(catalogue)
         self._pages = tuple(pages)
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen; raises OSError if the address cannot be had."""
-        app = web.Application(middlewares=[_bounded()], client_max_size=MAX_BODY_BYTES)
+        app = web.Application(middlewares=[_bounded(self._refused)], client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/", self._index)
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get("/livez", self._livez)
@@ -75,7 +97,7 @@ class Server:
         app.router.add_get("/startupz", self._startupz)
         for add_routes in self._pages:
             add_routes(app.router)
-        app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(_headers_of({**_HEADERS, **(_OVER_TLS if self._tls else {})}))
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -88,14 +110,32 @@ class Server:
         )
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self.host, self.port).start()
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._connection,
+                self.host,
+                self.port,
+                ssl=self._tls,
+                ssl_handshake_timeout=REQUEST_SECONDS if self._tls else None,
+                backlog=self._max_connections,
+            )
         except BaseException:
             await self.stop()
             raise
-        self.port = self._runner.addresses[0][1]
+        self.port = self._listening.sockets[0].getsockname()[1]
+
+    def _connection(self) -> asyncio.Protocol:
+        """Return who speaks to a new connection; beyond the limit that is a refusal."""
+        server = self._runner.server if self._runner is not None else None
+        if server is None or len(server.connections) >= self._max_connections:
+            self._refused("connections")
+            return _Refusal()
+        return server()
 
     async def stop(self) -> None:
         """Close the port and what is open on it."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -129,23 +169,46 @@ class Server:
         return web.Response(text=self._page, content_type="text/html")
 
 
-def _bounded() -> Middleware:
-    """Return a middleware that answers within a limit of time, and only so many requests at once."""
+class _Refusal(asyncio.Protocol):
+    """Speaks to one connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say so, and hang up."""
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.write(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            transport.close()
+
+
+def _bounded(refused: Refused) -> Middleware:
+    """Return a middleware that answers within a limit of time, only so many requests at once, and only who listens."""
     running = 0
+    watched: set[asyncio.WriteTransport] = set()
+
+    def cut_unread(transport: asyncio.WriteTransport) -> None:
+        watched.discard(transport)
+        if not transport.is_closing() and transport.get_write_buffer_size():
+            refused("unread")
+            transport.abort()
 
     @web.middleware
     async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
         nonlocal running
         announced_bytes = request.content_length or 0
         if announced_bytes > MAX_BODY_BYTES:
+            refused("too_large")
             raise web.HTTPRequestEntityTooLarge(max_size=MAX_BODY_BYTES, actual_size=announced_bytes)
         if running >= MAX_REQUESTS_AT_ONCE:
+            refused("requests")
             raise web.HTTPServiceUnavailable(text="too many requests at once\n")
+        if isinstance(transport := request.transport, asyncio.WriteTransport) and transport not in watched:
+            watched.add(transport)
+            asyncio.get_running_loop().call_later(UNREAD_SECONDS, cut_unread, transport)
         running += 1
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 return await handler(request)
         except TimeoutError as error:
+            refused("timeout")
             raise web.HTTPServiceUnavailable(text="timed out\n") from error
         finally:
             running -= 1
@@ -159,8 +222,13 @@ def _answer(reason: str) -> web.Response:
     return web.json_response(body, status=503 if reason else 200, dumps=lambda value: json.dumps(value) + "\n")
 
 
-async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
+def _headers_of(headers: Mapping[str, str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def add(_request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        response.headers["Server"] = headers["Server"]
+
+    return add
 
 
 def _page(catalogue: Mapping[str, VitalSign]) -> str:
