@@ -51,7 +51,10 @@ from cxstream.kafka.topics import (
     watermarks_topic,
 )
 from cxstream.kafka.verdict_stream import VerdictStream
-from cxstream.kafka.watermarks import WatermarkTopic, read_policies
+from cxstream.kafka.watermarks import Owner, WatermarkTopic, read_policies
+from cxstream.live import WorkerLive, advertised_url
+from cxstream.web.live import Limits
+from cxstream.web.pages import Pages
 from cxstream.web.probes import LoopTick
 from cxstream.web.server import Server
 from cxstream.web.sources import source_pages
@@ -153,7 +156,7 @@ class Worker:
             clock=self._clock,
             wall_ms=wall_ms,
             activity=self.activity,
-            partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % kafka.partitions,
+            partition_of=lambda key: partition_of(key, kafka.partitions),
             version=self.version,
             residue_key=residue_key(settings),
             verdicts=verdict_stream or None,
@@ -242,11 +245,15 @@ class Worker:
 
     def _clock(self, partition: Partition) -> Clock:
         """Read the clock of a partition. What is final waits for the group, and for clocks that differ."""
+        clock = self.reading(partition)
+        partition.hears(clock.silent_since_ms)
+        return clock
+
+    def reading(self, partition: Partition) -> Clock:
+        """Read the clock of a partition for a reader, who judges nothing by it."""
         now_ms = partition.clock.now_ms
         margin_ms = int(self.settings.kafka.clock_margin_seconds * SECOND_MS)
-        silent_since_ms = self._silent_since_ms(now_ms)
-        partition.hears(silent_since_ms)
-        return Clock(now_ms, min(now_ms, self._group.settled_ms - margin_ms), silent_since_ms)
+        return Clock(now_ms, min(now_ms, self._group.settled_ms - margin_ms), self._silent_since_ms(now_ms))
 
     def _silent_since_ms(self, now_ms: int) -> dict[str, int]:
         """Return which source topics are dead as a whole at a clock reading, by what all owners said of them.
@@ -370,6 +377,30 @@ class Worker:
 
     # --- what is shown
 
+    @property
+    def partitions(self) -> Mapping[int, Partition]:
+        """The partitions owned now, recovered, by number."""
+        return self._partitions
+
+    @property
+    def cases(self) -> Table:
+        """The case records."""
+        return self._cases
+
+    @property
+    def url(self) -> str:
+        """Where this worker answers, empty while it says so to nobody."""
+        return self._watermarks.url
+
+    @property
+    def owners(self) -> Mapping[int, Owner]:
+        """What the owners of the group said last of where they answer, by partition."""
+        return self._watermarks.owners
+
+    def advertise(self, url: str) -> None:
+        """Say to the group from now on where this worker answers."""
+        self._watermarks.url = url
+
     def snapshot(self) -> WorkerSnapshot:
         """Return what this worker knows now, for a scrape."""
         shown = {number: self._recovering_snapshot(number) for number in self._recovering}
@@ -385,13 +416,13 @@ class Worker:
             policy=self._policy_fingerprint,
             history_since_ms=self._policy.history_since_ms,
             objectives=self._objectives,
-            withhold_business=self._fenced,
+            withhold_business=self.fenced,
             rebalances=self._rebalances,
             label_values_capped=self._capped + sum(partition.ledger.capped for partition in self._partitions.values()),
         )
 
     @property
-    def _fenced(self) -> bool:
+    def fenced(self) -> bool:
         """Whether the group was not heard for a session: somebody else may own what this worker thinks it does."""
         return bool(self._partitions) and self._engine.lease_expired
 
@@ -452,6 +483,12 @@ class Worker:
     def started(self) -> bool:
         """Return whether the first assignment is recovered."""
         return self._rebalances > 0 or self._state == "running"
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition producers must put a key on, as Java clients do."""
+    number: int = (murmur2(key) & 0x7FFFFFFF) % partitions
+    return number
 
 
 def topic_roles(settings: Settings) -> TopicRoles:
@@ -591,6 +628,22 @@ def _level_number(name: str) -> int:
     return logging.getLevelNamesMapping()[name]
 
 
+def pages_of(worker: Worker, settings: Settings) -> Pages:
+    """Return the pages a worker serves, for the whole job."""
+    shown, token = settings.pages, settings.http.case_data_token
+    live = WorkerLive(
+        worker,
+        settings,
+        partition_of=lambda case_id: partition_of(case_id.encode(), settings.kafka.partitions),
+        residue_key=residue_key(settings),
+        wall_ms=wall_ms,
+        count=worker.activity.page_limit,
+    )
+    limits = Limits(shown.rows, shown.workers_at_once, shown.answer_seconds, shown.answer_max_bytes)
+    secret = token.get_secret_value() if token is not None else None
+    return Pages(live, token=secret, limits=limits, count=worker.activity.page_limit)
+
+
 def topics_of(settings: Settings) -> TopicTable:
     """Return the table of all topics a configuration names."""
     kafka = settings.kafka
@@ -632,7 +685,8 @@ def main(settings: Settings) -> NoReturn:
         host=settings.http.host,
         port=settings.http.port,
         catalogue=settings.catalogue(),
-        pages=(source_pages(worker.sources, worker.version),),
+        pages=pages_of(worker, settings),
+        more=(source_pages(worker.sources, worker.version),),
         tls=server_tls(settings),
         max_connections=settings.http.max_connections,
         refused=worker.activity.http_refused,
@@ -640,6 +694,7 @@ def main(settings: Settings) -> NoReturn:
 
     async def start() -> None:
         await web.start()
+        worker.advertise(advertised_url(settings, web.port))
         await worker.start()
 
     app.hooks.on_start = start

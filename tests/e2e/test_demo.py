@@ -38,6 +38,7 @@ def test_the_demo_shows_the_main_job_and_ends_by_itself() -> None:
         assert shown is not None, output
         assert int(shown[1].replace(",", "")) > 50
     assert "coverage 4/4" in output
+    assert "the live page: http://127.0.0.1:" in output
     assert re.search(r"dead letters [1-9]", output), output
 
 

@@ -69,7 +69,7 @@ def the_fence_is_dropped() -> AbstractContextManager[object]:
 @bug
 def a_zombie_speaks() -> AbstractContextManager[object]:
     """A worker the group has not heard for a session goes on showing figures."""
-    return patch.object(Worker, "_fenced", property(lambda _self: False))
+    return patch.object(Worker, "fenced", property(lambda _self: False))
 
 
 @bug

@@ -55,7 +55,7 @@ def answers(quality: SourceQuality, *paths: str) -> list[str]:
     async def run() -> list[str]:
         pages = (source_pages(quality, "0.1"),)
         async with (
-            Server(lambda _accept: (b"", ""), Probes(), pages=pages) as server,
+            Server(lambda _accept: (b"", ""), Probes(), more=pages) as server,
             aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session,
         ):
             found = []

@@ -15,6 +15,7 @@ from cxstream.domain.instant import SECOND_MS
 from cxstream.exposition.families import FAMILIES
 from cxstream.render.alerts import DEFAULT_SITE, Site
 from cxstream.render.artefacts import artefacts, stale, write
+from cxstream.web.openapi import text as openapi_text
 
 _SDK = "grafana_foundation_sdk"
 
@@ -46,6 +47,7 @@ def render(root: Path, runbooks: str, dashboards: str, cases: str, *, check: boo
         raise click.ClickException(message) from missing
     texts |= {
         "docs/configuration.md": reference(),
+        "docs/openapi.json": openapi_text(),
         **contract_artefacts(settings),
         openapi.PATH: json.dumps(openapi.document(version("cxstream")), indent=2) + "\n",
     }

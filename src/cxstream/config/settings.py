@@ -181,6 +181,28 @@ class Http(Group):
     """Connections open at the same time; more are refused."""
     case_data_token: t.Secret | None = None
     """Bearer token that pages and answers with case data need; default: none is asked for."""
+    advertised_url: t.Url | None = None
+    """Where the other workers of the group reach this one's pages; default: `host` and `port`, and where it listens on
+    all addresses, the one its host name stands for."""
+
+
+class Pages(Group):
+    """What the pages of a worker show, and what they may cost."""
+
+    rows: t.Whole = Field(50, ge=1, le=500)
+    """Units on one page of a list."""
+    most_listed: t.Whole = Field(10_000, ge=1, le=20_000)
+    """Units of a list that can be paged through, misses and the newest first; how many there are is always said."""
+    workers_at_once: t.Whole = Field(8, ge=1, le=64)
+    """Other workers asked at the same time."""
+    answer_seconds: t.Seconds = Field(3.0, ge=0.1, le=8)
+    """How long another worker may take to answer; a page says which did not."""
+    answer_max_bytes: t.Whole = Field(8 * 1024 * 1024, ge=64 * 1024, le=256 * 1024 * 1024)
+    """A longer answer of another worker is not read."""
+    owner_expires_seconds: t.Seconds = Field(15.0, ge=2, le=600)
+    """A worker that has not said for so long where it answers is not asked."""
+    search_seconds: t.Seconds = Field(2.0, ge=0, le=8)
+    """How long an answer waits for the case records to be looked through; then it shows what was found so far."""
 
 
 class Sources(Group):
@@ -500,6 +522,7 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
     schema_: Schema = Field(Schema(), alias="schema")
     limits: Limits = Limits()
     http: Http = Http()
+    pages: Pages = Pages()
     sources: Sources = Sources()
     ingress: Ingress = Ingress()
     dead_letters: DeadLetters = DeadLetters()
@@ -593,6 +616,10 @@ def clashes(settings: Settings) -> Iterator[Clash]:
     missing = [priority for priority in vocabulary.PRIORITIES if priority not in settings.judged_by.first_response]
     if missing:
         yield ("policy.first_response",), f"{', '.join(missing)} not there", "a target for every priority"
+    pages = settings.pages
+    if pages.search_seconds >= pages.answer_seconds:
+        names, found = ("pages.search_seconds", "pages.answer_seconds"), f"found {pages.search_seconds:g}"
+        yield names, found, f"less than answer_seconds, which is {pages.answer_seconds:g}"
     yield from _without_effect(settings)
     yield from _objectives(settings)
 

@@ -130,7 +130,9 @@ async def _worker(bootstrap: str, folder: Path, port: int) -> AsyncIterator[Proc
 async def _watch(console: Console, worker: Process, folder: Path, port: int, seconds: int | None) -> int:
     """Show what the worker says until the time is over; return 0 if it covered all its partitions at the end."""
     session, board = Session(), None
-    links = [("metrics", f"http://127.0.0.1:{port}/metrics"), ("pages", f"http://127.0.0.1:{port}/")]
+    page = f"http://127.0.0.1:{port}/"
+    links = [("live page", page), ("metrics", f"{page}metrics")]
+    console.print(f"the live page: {page}")
     ends_at = time.monotonic() + seconds if seconds is not None else None
     starts_by = time.monotonic() + START_SECONDS
     with contextlib.ExitStack() as stack:
@@ -152,6 +154,7 @@ async def _watch(console: Console, worker: Process, folder: Path, port: int, sec
     if board is None:
         raise DemoError(f"the worker said nothing:\n{_last_words(folder)}")
     console.print(summary(board, now_ms=time.time_ns() // 1_000_000))
+    console.print(f"the live page was {page}: without --seconds it stays")
     return 0 if board.pipeline.covered else 1
 
 

@@ -66,6 +66,14 @@ class WindowedCounts(Generic[Key]):
         """Return the counts over one window as of the last `advance`; keys that count nothing are absent."""
         return self._sums[window_index]
 
+    def span(self, window_index: int) -> range:
+        """Return the numbers of the buckets of one window as of the last `advance`, the running one last."""
+        return range(self._now - self._lengths[window_index] + 1, self._now + 1)
+
+    def within(self, bucket: int) -> Mapping[Key, int]:
+        """Return the counts of one bucket by its number: instant in milliseconds // BUCKET_MS."""
+        return self._buckets.get(bucket, {})
+
     def _between(self, after: int | None, until: int) -> Iterator[int]:
         """Yield the filled buckets in (after, until]."""
         if after is not None and until - after < len(self._buckets):

@@ -229,7 +229,7 @@ def _verdicts(case: Case, judged: Sequence[_Judged], catalogue: Catalogue, polic
 def _explained(one: _Judged, policy: Policy) -> Explained:
     sign, verdict, judgement, folded = one
     policy = policy.of(folded.evidence.opened)
-    reason = _reason(sign, verdict.reason).told(policy)
+    reason = reason_of(sign, verdict.reason).told(policy)
     known = [*folded.evidence.facts, *(other.opened for other in folded.evidence.others if other.opened)]
     by_key = {_key(fact.event_id): fact for fact in known}
     until_ms = verdict.anchor_ms + policy.repeat_window_ms if reason.in_repeat_window and not verdict.sealed else None
@@ -258,10 +258,10 @@ def _explained(one: _Judged, policy: Policy) -> Explained:
     )
 
 
-def _reason(sign: VitalSign, code: str) -> Reason:
+def reason_of(sign: VitalSign, code: str) -> Reason:
     """Return a reason in plain words; one that nobody has put into words stands for itself."""
     if code.startswith(UNKNOWN_AT_SEAL):
-        pending = _reason(sign, code.removeprefix(UNKNOWN_AT_SEAL))
+        pending = reason_of(sign, code.removeprefix(UNKNOWN_AT_SEAL))
         sentence = f"It was still undecided when it was sealed, so it is left out: {pending.sentence}"
         return Reason(sentence, tuple(sorted({4, *pending.rules})))
     unworded = Reason(code.replace("_", " ") + ".", ())

@@ -87,6 +87,18 @@ class Lasting(NamedTuple):
     since_ms: int
 
 
+class Slice(NamedTuple):
+    """Decided units of a sign in one slice of a window."""
+
+    number: int
+    """From 0, the oldest, to the number of slices less one, which ends now."""
+    sign: str
+    segment: str
+    state: str
+    """good or bad."""
+    units: int
+
+
 class Published(Protocol):
     """What of a case record the ledger counts; a whole Case is one."""
 
@@ -172,7 +184,7 @@ class Ledger:
             if id(verdict) in kept or (signs is not None and verdict.sign not in signs):
                 continue
             sign, bucket_ms = verdict.sign, _bucket_ms(verdict.anchor_ms)
-            state, detail = _standing(verdict)
+            state, detail = standing_of(verdict)
             tally[state, sign, detail, segment, bucket_ms] += times
             if state == MEASURED:
                 tally[TOTAL, sign, TOTAL, segment, bucket_ms] += times * (verdict.measured or 0)
@@ -228,18 +240,9 @@ class Ledger:
         if known is None:
             if len(self._labels) >= SEGMENTS_KEPT:
                 self._labels.clear()
-            labels = tuple(self._label(place.dimensions, segment) for place in self._places.values())
+            labels = tuple(label_of(segment, place.dimensions, self._windows) for place in self._places.values())
             known = self._labels[segment] = labels, any(OTHER in label.split("/") for label in labels)
         return known
-
-    def _label(self, dimensions: Sequence[str], segment: Segment) -> str:
-        values = []
-        for dimension in dimensions:
-            value = getattr(segment, dimension)
-            allowed = self._windows.label_values.get(dimension)
-            is_other = allowed is not None and value not in allowed and value != "unknown"
-            values.append(OTHER if is_other else value)
-        return "/".join(values)
 
     def advance(self, now_ms: int) -> None:
         """Let windows end at `now_ms`: what they no longer cover expires."""
@@ -256,7 +259,7 @@ class Ledger:
             if place.at_risk is not None:
                 shown_over.append(("", place.at_risk.over(0)))
             for window, counts in shown_over:
-                shown = set(sorted({label for _, _, _, label in counts} - {OTHER})[: self._windows.label_limit])
+                shown = self._shown(counts)
                 rest: Counter[_Key] = Counter()
                 for (sign, state, detail, label), units in counts.items():
                     if state in (MEASURED, MOMENT) and window not in self._windows.time_windows:
@@ -282,8 +285,71 @@ class Ledger:
                     rest[sign] = Lasting(sign, level, OTHER, other.units + units, min(other.since_ms, since_ms))
             yield from rest.values()
 
+    def slices(self, level: str, window: str, count: int) -> Iterator[list[Slice]]:
+        """Yield the decided units of a window in `count` slices of equal length, as of the last `advance`.
 
-def _standing(verdict: Verdict) -> tuple[str, str]:
+        One list a bucket: all of them added up are the good and bad of `rows`. The ledger may change between two lists.
+        Nothing comes of a window that the level is not counted over.
+        """
+        counted = self._counted_over(level, window)
+        if counted is None:
+            return
+        counts, index = counted
+        span, shown = counts.span(index), self._shown(counts.over(index))
+        for offset, bucket in enumerate(span):
+            found = [
+                Slice(offset * count // len(span), sign, label if label in shown else OTHER, state, units)
+                for (sign, state, _detail, label), units in counts.within(bucket).items()
+                if state in ("good", "bad")
+            ]
+            if found:
+                yield found
+
+    def scope(self, level: str, window: str, *, at_risk: bool = False) -> Scope | None:
+        """Return which buckets and segments make the figures of a level over a window, as of the last `advance`.
+
+        Of units at risk the window plays no part. None if there are no such figures.
+        """
+        dimensions = next((one.dimensions for one in self._windows.levels if one.name == level), None)
+        counted = self._counted_over(level, window)
+        if at_risk:
+            place = self._places.get(level)
+            counted = None if place is None or place.at_risk is None else (place.at_risk, 0)
+        if dimensions is None or counted is None:
+            return None
+        counts, index = counted
+        return Scope(counts.span(index), dimensions, self._shown(counts.over(index)), self._windows)
+
+    def _counted_over(self, level: str, window: str) -> tuple[WindowedCounts[_Key], int] | None:
+        windows = next((one.windows for one in self._windows.levels if one.name == level), ())
+        return (self._places[level].counts, windows.index(window)) if window in windows else None
+
+    def _shown(self, counts: Mapping[_Key, int]) -> frozenset[str]:
+        """Return the segments that are shown by their own names."""
+        return frozenset(sorted({label for _, _, _, label in counts} - {OTHER})[: self._windows.label_limit])
+
+
+class Scope(NamedTuple):
+    """Which units of a partition make the figures of a level over a window."""
+
+    buckets: range
+    """Numbers of the buckets a unit is counted in."""
+    dimensions: tuple[str, ...]
+    shown: frozenset[str]
+    """Segments shown by their own names; the others are shown together as OTHER."""
+    windows: Windows
+
+    def holds(self, instant_ms: int) -> bool:
+        """Whether a unit that is counted at an instant is in the window."""
+        return instant_ms // BUCKET_MS in self.buckets
+
+    def segment(self, segment: Segment) -> str:
+        """Return under which label the units of a segment are shown."""
+        label = label_of(segment, self.dimensions, self.windows)
+        return label if label in self.shown else OTHER
+
+
+def standing_of(verdict: Verdict) -> tuple[str, str]:
     """Return how a unit is counted: its state, and the detail of it."""
     match verdict.verdict:
         case "provisional_hit" | "final_hit" if verdict.measured is not None:
@@ -301,3 +367,14 @@ def _standing(verdict: Verdict) -> tuple[str, str]:
 
 def _bucket_ms(at_ms: int) -> int:
     return at_ms - at_ms % BUCKET_MS
+
+
+def label_of(segment: Segment, dimensions: Sequence[str], windows: Windows) -> str:
+    """Return the label of a segment at a level: values outside the closed lists are OTHER."""
+    values = []
+    for dimension in dimensions:
+        value = getattr(segment, dimension)
+        allowed = windows.label_values.get(dimension)
+        is_other = allowed is not None and value not in allowed and value != "unknown"
+        values.append(OTHER if is_other else value)
+    return "/".join(values)

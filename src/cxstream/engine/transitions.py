@@ -114,7 +114,7 @@ def announcements(
     `evidence` is that of the verdicts which have just been judged; without it, they are judged once more, as they were.
     """
     units = Units(case, policy) if evidence is None and case.facts else None
-    account_ref = _account_ref(case)
+    account_ref = account_ref_of(case)
     for transition in case.transitions:
         index = transition.index - len(case.verdicts)
         verdict = case.verdicts[transition.index] if index < 0 else case.withdrawn[index].verdict
@@ -144,7 +144,7 @@ def announcements(
         )
 
 
-def _account_ref(case: Case) -> str | None:
+def account_ref_of(case: Case) -> str | None:
     """Return the account that the opening in force states; a case that holds no facts any more has none."""
     openings = [fact for fact in effective(case.facts) if (fact.topic, fact.type) == ("ticket", "opened")]
     return min(openings, key=world_order).text("account_ref") if openings else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -40,6 +40,11 @@ class GroupWatermark:
             self._marks[partition] = tuple(map(max, self._marks[partition], said.marks))
             for topic, delivered_ms in said.delivered_ms.items():
                 self.delivered_ms[topic] = max(delivered_ms, self.delivered_ms.get(topic, 0))
+
+    @property
+    def partitions(self) -> Collection[int]:
+        """The partitions of the group."""
+        return self._marks.keys()
 
     def of(self, partition: int) -> Marks:
         """Return the marks of a partition."""

@@ -28,6 +28,8 @@ TABLES = ("cases", "boards")
 
 REFUSED_HTTP = ("connections", "requests", "timeout", "too_large", "unread")
 """Limits of the HTTP server."""
+PAGE_LIMITS = ("answer_failed", "answer_timeout", "answer_too_large", "most_listed", "search_time")
+"""Limits of the pages that can be hit."""
 
 DISPOSITIONS = ("after_seal", "closed_case")
 """What becomes of a late fact: kept but not counted, or refused by a case that is closed."""
@@ -124,6 +126,7 @@ class Activity:
         self._dead_letters = _Counter(families.DEAD_LETTERS, group, topics, reasons)
         self._foreign_writes = _Counter(families.FOREIGN_WRITES, group, TABLES)
         self._http_refused = _Counter(families.HTTP_REFUSED, group, REFUSED_HTTP)
+        self._page_limits = _Counter(families.PAGE_LIMITS, group, PAGE_LIMITS)
         self._processing = _Histogram(families.EVENT_PROCESSING, group, topics)
         self._to_gauge = _Histogram(families.EVENT_TO_GAUGE, group, topics)
         self._rebalance = _Histogram(families.REBALANCE, group)
@@ -174,6 +177,10 @@ class Activity:
         """Count changelog records that another worker wrote, late, and that were read and united."""
         self._foreign_writes.add(table, count=count)
 
+    def page_limit(self, limit: str) -> None:
+        """Count that a limit of the pages was hit; one of PAGE_LIMITS."""
+        self._page_limits.add(limit)
+
     def processed(self, topic: str, count: int, seconds: float) -> None:
         """Observe `count` events of a batch that were processed in `seconds` altogether."""
         if count:
@@ -201,6 +208,7 @@ class Activity:
             self._dead_letters,
             self._foreign_writes,
             self._http_refused,
+            self._page_limits,
         ):
             yield counter.metric()
         for histogram in (self._processing, self._to_gauge, self._rebalance):

@@ -229,6 +229,14 @@ HTTP_REFUSED = _family(
 FOREIGN_WRITES = _family(
     "foreign_writes_total", "counter", "table", "Records another worker wrote into a changelog, late; read and united."
 )
+PAGE_LIMITS = _family(
+    "page_limits_total",
+    "counter",
+    "limit",
+    "How often a limit of the pages was hit: another worker did not answer, in time or in size (answer_failed,"
+    " answer_timeout, answer_too_large), a list had more units than can be paged through (most_listed), case records"
+    " could not all be looked through in time (search_time).",
+)
 EVENT_PROCESSING = _family(
     "event_processing_seconds",
     "histogram",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
@@ -18,7 +18,25 @@ from cxstream.kafka.ports import Engine
 
 logger = logging.getLogger(__name__)
 
-_said = msgspec.json.Decoder(Said)
+
+class Word(Said, frozen=True, omit_defaults=True):
+    """What is said of a partition, with where its owner answers.
+
+    That holds for a moment only, and earlier releases pass it over.
+    """
+
+    url: str = ""
+    """Empty: not said."""
+
+
+class Owner(NamedTuple):
+    """Where the owner of a partition answers, and when it said so in milliseconds since the epoch."""
+
+    url: str
+    said_ms: int
+
+
+_said = msgspec.json.Decoder(Word)
 _policy = msgspec.json.Decoder(PolicyRecord)
 
 POLICY_KEY = b"policy:"
@@ -36,10 +54,17 @@ class WatermarkTopic:
         self._group = group
         self._engine = engine
         self._policies: set[bytes] = set()
+        self.url = ""
+        """Where this worker answers; it is said with what is said of its partitions."""
+        self.owners: dict[int, Owner] = {}
+        """What owners said last of where they answer, by partition."""
 
     async def say(self, partitions: Mapping[int, Said]) -> None:
         """Publish how far partitions are."""
-        records = [Outgoing(str(number).encode(), msgspec.json.encode(said)) for number, said in partitions.items()]
+        records = [
+            Outgoing(str(number).encode(), msgspec.json.encode(Word(said.marks, said.delivered_ms, self.url)))
+            for number, said in partitions.items()
+        ]
         if records:
             await self._engine.produce_many(self._topic, 0, records)
 
@@ -59,7 +84,10 @@ class WatermarkTopic:
             self._policies.add(record.key or b"")
             return
         try:
-            self._group.heard(int(record.key or b""), _said.decode(record.value or b""))
+            number, word = int(record.key or b""), _said.decode(record.value or b"")
+            self._group.heard(number, word)
+            if word.url and number in self._group.partitions:
+                self.owners[number] = Owner(word.url, record.timestamp)
         except (ValueError, msgspec.DecodeError):
             logger.warning("ignored an unreadable watermark at offset %d", record.offset)
 

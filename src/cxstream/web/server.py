@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from cxstream.domain.vital_sign import VitalSign
 from cxstream.vital_signs import CATALOGUE
+from cxstream.web.pages import Pages
 from cxstream.web.probes import LIVE_SECONDS, Probes
 
 LOCALHOST = "127.0.0.1"
@@ -61,7 +62,7 @@ _ENDPOINTS = {
 class Server:
     """Serves one worker; an async context manager. Port 0 takes a free one, `port` then says which."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it serves, where, and within which limits
         self,
         metrics: Metrics,
         probes: Probes,
@@ -69,7 +70,8 @@ class Server:
         host: str = LOCALHOST,
         port: int = 0,
         catalogue: Mapping[str, VitalSign] = CATALOGUE,
-        pages: Iterable[Callable[[web.UrlDispatcher], None]] = (),
+        pages: Pages | None = None,
+        more: Iterable[Callable[[web.UrlDispatcher], None]] = (),
         tls: ssl.SSLContext | None = None,
         max_connections: int = MAX_CONNECTIONS,
         refused: Refused = lambda _reason: None,
@@ -83,19 +85,22 @@ class Server:
         self._metrics = metrics
         self._probes = probes
         self._page = _page(catalogue)
-        self._pages = tuple(pages)
+        self._pages = pages
+        self._more = tuple(more)
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen; raises OSError if the address cannot be had."""
         app = web.Application(middlewares=[_bounded(self._refused)], client_max_size=MAX_BODY_BYTES)
-        app.router.add_get("/", self._index)
+        app.router.add_get("/" if self._pages is None else "/worker", self._index)
+        if self._pages is not None:
+            self._pages.add_to(app)
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/startupz", self._startupz)
-        for add_routes in self._pages:
+        for add_routes in self._more:
             add_routes(app.router)
         app.on_response_prepare.append(_headers_of({**_HEADERS, **(_OVER_TLS if self._tls else {})}))
         self._runner = web.AppRunner(
