@@ -14,8 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 OF_THE_SERVICE = {
     *("group", "partition", "topic", "table", "state", "version", "fingerprint", "reason", "disposition"),
     *("vital_sign", "window", "outcome", "finality", "level", "segment", "from", "to", "loophole", "moment"),
+    *("source", "direction", "limit"),
 }
-"""Labels whose values are from the configuration, the catalogue, or closed lists (segments: `ledger.label_values`)."""
+"""Labels whose values are from the configuration, the catalogue, or closed lists (segments: `ledger.label_values`;
+sources: `sources.names`)."""
 OF_PROMETHEUS = {"instance", "job", "alertname", "severity"}
 
 

@@ -113,9 +113,9 @@ def windows_never_end() -> AbstractContextManager[object]:
     """What has left a window stays counted in it."""
 
     def advance(self: WindowedCounts[Any], now_ms: int) -> bool:
-        lengths, self._lengths, self._longest = self._lengths, [10**6 for _ in self._lengths], 10**6
+        windows, self._windows, self._longest = self._windows, [(10**6, sums) for _, sums in self._windows], 10**6
         moved = real(self, now_ms)
-        self._lengths = lengths
+        self._windows = windows
         return moved
 
     real = WindowedCounts.advance

@@ -86,6 +86,7 @@ class Memory(ChangelogTable):
 
     def __init__(self) -> None:
         self._partitions = {}
+        self._owned = lambda: frozenset({0})
         self._complete = {}
         self._beyond = {0: {}}  # type: ignore[assignment]
         self._stamps = {}

@@ -38,11 +38,15 @@ class Relay(msgspec.Struct, array_like=True):
     """Instead of facts: the asset has too many cases to be told apart, since this delivery time."""
 
 
+_NO_FACTS = b"\x90"
+"""An empty array."""
+
+
 class PublishedCase(msgspec.Struct, array_like=True):
     """A case record as a new owner reads it first: what was published of it; the facts stay as they were written."""
 
     case_id: str
-    facts: msgspec.Raw = msgspec.Raw(b"\x90")
+    facts: msgspec.Raw = msgspec.Raw(_NO_FACTS)
     relayed: msgspec.Raw = msgspec.Raw(b"\x80")
     crowded_since_ms: int | None = None
     closed: Closing | None = None
@@ -60,7 +64,7 @@ class PublishedCase(msgspec.Struct, array_like=True):
     @property
     def has_facts(self) -> bool:
         """Whether it holds facts of its own."""
-        return self.facts != b"\x90"
+        return memoryview(self.facts)[0] != _NO_FACTS[0]
 
 
 class UnreadableRecordError(ValueError):
