@@ -617,7 +617,7 @@ def advertised_url(settings: Settings, port: int) -> str:
     if settings.http.advertised_url is not None:
         return settings.http.advertised_url.rstrip("/")
     host = settings.http.host
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - asked for, not bound to
+    if host in ("0.0.0.0", "::"):  # noqa: S104  # nosec B104 - asked for, not bound to
         try:
             host = socket.gethostbyname(socket.gethostname())
         except OSError:

@@ -182,7 +182,7 @@ class Pages:
             **shown,
             here=request.path_qs,
             group=self._live.group,
-            nonce=Markup(nonce),  # noqa: S704 - made here, of letters and digits
+            nonce=Markup(nonce),  # noqa: S704  # nosec B704 - made here, of letters and digits
             style=_STYLE_PATH,
             can_refresh=refresh,
             refresh_seconds=REFRESH_SECONDS if is_refreshing else 0,
