@@ -50,7 +50,7 @@ takeover: .venv/.dev ## Measure how long 100,000 live cases are without a full v
 	@PYTHONPATH=tests $(BIN)/python -m faults.takeover $(ARGS)
 
 .PHONY: bench
-bench: .venv/.dev $(if $(filter engines,$(or $(ONLY),engines)),$(PEERS)/.made) ## Measure what an event costs, beside other engines (ONLY="engines core live", ARGS; PyPI)
+bench: .venv/.dev $(if $(filter engines,$(or $(ONLY),engines)),$(PEERS)/.made) ## Measure what an event costs, beside other engines (ONLY="engines core latency live", ARGS; PyPI)
 	@PYTHONPATH=.:src:tests $(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ONLY) $(ARGS)
 
 .PHONY: histories

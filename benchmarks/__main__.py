@@ -10,12 +10,12 @@ from pathlib import Path
 
 from parts.apache_kafka import ApacheKafka, KafkaUnavailableError
 
-from . import engines, growth, live
+from . import engines, growth, latency, live
 from .events import Load
 from .measuring import ROOT, BenchmarkFailedError
 from .printing import broker, machine
 
-BENCHMARKS = ("engines", "core", "live")
+BENCHMARKS = ("engines", "core", "latency", "live")
 PEERS = ROOT / ".cache" / "peers" / "bin" / "python"
 
 
@@ -30,10 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{broker()}\n{machine()}\n{' '.join(options.set) or 'settings of the worker: the defaults'}", flush=True)
         if "core" in options.names:
             growth.grow()
-        if {"engines", "live"} & {*options.names}:
+        if {"engines", "latency", "live"} & {*options.names}:
             with ApacheKafka() as kafka:
                 if "engines" in options.names:
                     engines.compare(kafka.bootstrap, load, options.partitions, options.rounds, peers, settings)
+                if "latency" in options.names:
+                    latency.compare(kafka.bootstrap, options.rates, options.seconds, options.partitions, settings)
                 if "live" in options.names:
                     live.compare(kafka.bootstrap, options.live_cases, load, options.partitions, settings)
     except (BenchmarkFailedError, KafkaUnavailableError, ValueError) as error:
@@ -54,6 +56,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--live-cases", type=int, nargs="+", default=[0, 10_000, 100_000], help="held besides, by the benchmark live"
     )
+    parser.add_argument(
+        "--rates",
+        type=int,
+        nargs="+",
+        default=[1_000, 5_000, 10_000],
+        help="events a second, for the benchmark latency",
+    )
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long each of these rates is offered")
     parser.add_argument("--set", action="append", default=[], metavar="VARIABLE=VALUE", help="a setting of the worker")
     parser.add_argument("--peers", type=Path, default=PEERS, help="a Python that has peers/requirements.txt")
     options = parser.parse_args(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from cxstream.domain.facts import admit
 from cxstream.domain.instant import DAY_MS, HOUR_MS
 from cxstream.engine.assess import Clock
 from cxstream.engine.casebook import Casebook
+from cxstream.web.gathering import KEPT_SECONDS
 from parts.browser import chromium
 from parts.pages import Serving, StandIn, judged, settings_of
 
@@ -207,6 +209,7 @@ def test_a_page_whose_worker_went_away_says_since_when(page: Page, company: list
         page.goto(f"{serving.workers[0].url}/?window=30d")
         expect(page.locator(".trust.good")).to_be_visible()
         serving.stop(1)
+        time.sleep(KEPT_SECONDS)  # what was gathered before may be shown until then
         page.clock.fast_forward(11_000)
         expect(page.locator(".trust.bad b")).to_have_text("▲ Not to be believed now")
         expect(page.get_by_text("could not be reached").first).to_be_visible()

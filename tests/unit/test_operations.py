@@ -104,6 +104,18 @@ def test_all_is_well() -> None:
     assert (found.status, found.worst, found.counts["ok"]) == (0, "ok", len(found.findings))
 
 
+def test_limits_on_stated_times_are_told() -> None:
+    """Of a trusted topic, whose records state their own time, a limit on old ones is told, and so is a retention."""
+    settings = load(None, {"CXSTREAM_KAFKA_PARTITIONS": "4", "CXSTREAM_KAFKA_TRUSTED_TOPICS": TICKET})
+    table = topics_of(settings)
+    limits = {"message.timestamp.before.max.ms": str(DAY_MS), "retention.ms": str(HOUR_MS)}
+    ticket = next(topic for topic in table.sources.values() if topic.name == TICKET)
+    found = wrong(settings=settings, table=table, cluster=cluster(ticket=seen(ticket, configuration=limits)))
+    told = [observed for _severity, _check, subject, observed in found if subject == TICKET]
+    assert any("has message.timestamp.before.max.ms=86400000 (24 h)" in observed for observed in told), told
+    assert any("and has retention.ms=3600000" in observed for observed in told), told
+
+
 @pytest.mark.parametrize(("severities", "status"), [([], 0), (["ok"], 0), (["warning", "ok"], 1), (["error", "ok"], 2)])
 def test_the_worst_decides_the_status(severities: list[Any], status: int) -> None:
     """0 if all is well, 1 if there are warnings, 2 if there are errors."""
