@@ -12,15 +12,18 @@ import pytest
 
 from contract.regenerate_records import FOLDER, LATER_MS, UNFORGETTING, catalogue_of, meaning
 from cxstream.domain.cases import Case
+from cxstream.domain.facts import Fact
 from cxstream.domain.verdict import Verdict
 from cxstream.engine.assess import Clock, assess
 from cxstream.engine.boards import Board
 from cxstream.kafka.records import (
     VERSION,
+    PublishedCase,
     Relay,
     UnreadableRecordError,
     read_board,
     read_case,
+    read_published,
     read_relay,
     write,
 )
@@ -222,3 +225,18 @@ def test_kept_bytes_are_whole() -> None:
         for length in range(1, len(data), max(1, len(data) // 50)):
             with pytest.raises(UnreadableRecordError):
                 _read(kept, data[:length])
+
+
+def test_what_a_new_owner_reads_first_stands_where_it_is_written() -> None:
+    """A case read without its facts has the same fields in the same places, and says what the whole record says."""
+    assert PublishedCase.__struct_fields__ == Case.__struct_fields__
+    verdict = Verdict("stayed_fixed", "C1", "provisional_hit", "stayed_fixed", 1, 2)
+    fact = Fact("e1", "ticket", "opened", 1, 2, {"priority": "P1"})
+    read = PublishedCase.__struct_fields__[3:12]
+    for case in (
+        Case("C1", facts=[fact], verdicts=[verdict], judged_ms=3, judged_under=4),
+        Case("C2", closed="erased"),
+    ):
+        published = read_published(write(case))
+        assert [getattr(published, name) for name in read] == [getattr(case, name) for name in read]
+        assert (published.has_facts, published.judged_under) == (bool(case.facts), case.judged_under)
