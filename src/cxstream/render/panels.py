@@ -872,10 +872,10 @@ def _handover() -> tuple[Panel, ...]:
         ),
         _lines(
             "Time a rebalance takes",
-            "From the revocation of partitions until the new ones are recovered: the mean of the last hour's.",
-            Query(
-                f"sum by (group) (rate(cxstream_rebalance_seconds_sum{of}[1h]))"
-                f" / (sum by (group) (rate(cxstream_rebalance_seconds_count{of}[1h])) > 0)",
+            "From the revocation of partitions until the new ones are recovered: the mean since the workers started.",
+            Query(  # no rate: the rebalance of a start is over before it is first seen
+                f"sum by (group) (cxstream_rebalance_seconds_sum{of})"
+                f" / (sum by (group) (cxstream_rebalance_seconds_count{of}) > 0)",
                 "mean",
             ),
             unit="s",
