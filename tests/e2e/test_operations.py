@@ -138,7 +138,7 @@ def operated(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[O
                 config={"alerting": {"alertmanagers": [{"static_configs": [{"targets": [address]}]}]}},
                 consoles=(ROOT / CONSOLE).parent,
             ) as prometheus,
-            first.launch(),
+            first.start(),  # alone at first, so that the second makes it go through a rebalance
             second.launch(),
         ):
             share = f'count(count by (instance) (cxstream_partition_ready{{group="{job.group}"}} == 1)) == 2'
