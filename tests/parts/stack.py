@@ -276,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tell(stack: Stack) -> None:
     print(f"stack: brokers at {stack.bootstrap} ({stack.broker})")
     for what, url in stack.urls().items():
-        print(f"  {what:16}{url}")
+        print(f"  {what:18}{url}")
     print(f"  pages with case data ask for the bearer token in {stack.token}")
     print(f"stack: {stack.days} days of history are on their way; Ctrl-C ends all of it", flush=True)
 
