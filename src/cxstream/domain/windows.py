@@ -23,11 +23,9 @@ class WindowedCounts(Generic[Key]):
 
     def __init__(self, windows_ms: Sequence[int]) -> None:
         """Count over windows of these lengths in milliseconds, multiples of BUCKET_MS."""
-        self._lengths = [window_ms // BUCKET_MS for window_ms in windows_ms]
-        self._longest = max(self._lengths)
+        self._windows: list[tuple[int, dict[Key, int]]] = [(window_ms // BUCKET_MS, {}) for window_ms in windows_ms]
+        self._longest = max(length for length, _sums in self._windows)
         self._buckets: dict[int, dict[Key, int]] = {}
-        self._sums: list[dict[Key, int]] = [{} for _ in windows_ms]
-        self._windows = list(zip(self._lengths, self._sums, strict=True))
         self._now = -(1 << 62)
 
     def add(self, key: Key, anchor_ms: int, count: int) -> None:
@@ -64,11 +62,11 @@ class WindowedCounts(Generic[Key]):
 
     def over(self, window_index: int) -> Mapping[Key, int]:
         """Return the counts over one window as of the last `advance`; keys that count nothing are absent."""
-        return self._sums[window_index]
+        return self._windows[window_index][1]
 
     def span(self, window_index: int) -> range:
         """Return the numbers of the buckets of one window as of the last `advance`, the running one last."""
-        return range(self._now - self._lengths[window_index] + 1, self._now + 1)
+        return range(self._now - self._windows[window_index][0] + 1, self._now + 1)
 
     def within(self, bucket: int) -> Mapping[Key, int]:
         """Return the counts of one bucket by its number: instant in milliseconds // BUCKET_MS."""

@@ -156,8 +156,8 @@ def _standings(case: Case, units: Units, catalogue: Catalogue, policy: Policy, c
             before = [published.get((sign.name, unit_id)) for sign in signs] if published else [None] * len(signs)
             if has_final and all(old is not None and old.sealed for old in before):
                 continue
-            folded = units.fold(unit, unit_id)
-            if unit.kind != "case" and unit_id not in folded.evidence.units(unit.kind):
+            folded = units.counted(unit, unit_id)
+            if folded is None:
                 continue
             at_hand = _UnitAtHand(unit, unit_id, folded, case, policy, clock)
             settles_ms = folded.settles_ms
@@ -308,9 +308,14 @@ class Units:
     def of(self, unit: Unit) -> Iterator[tuple[str, Folded]]:
         """Yield the units of one kind with what counts for each, in order of id; those that exist by a counted fact."""
         for unit_id in self.ids(unit):
-            folded = self.fold(unit, unit_id)
-            if unit.kind == "case" or unit_id in folded.evidence.units(unit.kind):
+            folded = self.counted(unit, unit_id)
+            if folded is not None:
                 yield unit_id, folded
+
+    def counted(self, unit: Unit, unit_id: str) -> Folded | None:
+        """Return what counts for one unit, None if no fact that does makes it."""
+        folded = self.fold(unit, unit_id)
+        return folded if unit.kind == "case" or unit_id in folded.evidence.units(unit.kind) else None
 
     def own_evidence(self) -> Evidence:
         """Return the evidence of all of the case's own facts, late ones included."""

@@ -485,8 +485,9 @@ class CaseAgent:
             *partition.settling.due(clock.settled_ms, self.due_limit),
             *partition.rechecked(self.due_limit),
         ):
-            if key not in taken and self.cases.get(partition.number, key) is not None:
-                self._case(partition.number, key, due)
+            data = self.cases.get(partition.number, key) if key not in taken and key not in due else None
+            if data is not None:
+                due[key] = _CaseInHand(key, read_case(data))
         return due
 
     async def _publish(
