@@ -81,6 +81,7 @@ class Prometheus:
                 f"--web.listen-address=127.0.0.1:{self.port}",
                 "--web.enable-lifecycle",
                 "--web.enable-admin-api",
+                "--rules.alert.resend-delay=1s",  # what fired before Alertmanager was discovered is dropped till then
                 *([f"--web.console.templates={self._consoles}"] if self._consoles else []),
                 "--log.level=warn",
             ],
