@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 import logging.config
-import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple, NoReturn
 import structlog
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from faust.types import TP
 from pydantic import SecretStr
 
@@ -34,10 +32,11 @@ from cxstream.exposition.snapshot import Objective, PartitionSnapshot, WorkerSna
 from cxstream.kafka.case_agent import CaseAgent, TopicRoles
 from cxstream.kafka.changelog_table import OffsetRange, PartitionLostError
 from cxstream.kafka.codec import REASONS, Codec
-from cxstream.kafka.connection import Connection, client_tls, connection, load_own
+from cxstream.kafka.connection import Connection, client_tls, connection, server_tls
 from cxstream.kafka.engine import EngineApp, EngineSettings, run
 from cxstream.kafka.oauth import TokenEndpoint, TokenFile
 from cxstream.kafka.partition import Partition
+from cxstream.kafka.partitioner import partition_of
 from cxstream.kafka.ports import Engine, Table
 from cxstream.kafka.records import RESIDUE_PREFIX
 from cxstream.kafka.schemas import Registry, SchemaIds, Schemas
@@ -485,12 +484,6 @@ class Worker:
         return self._rebalances > 0 or self._state == "running"
 
 
-def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition producers must put a key on, as Java clients do."""
-    number: int = (murmur2(key) & 0x7FFFFFFF) % partitions
-    return number
-
-
 def topic_roles(settings: Settings) -> TopicRoles:
     """Return the topics of a configuration by the part they play."""
     kafka = settings.kafka
@@ -564,17 +557,6 @@ def _tokens_of(settings: Settings) -> AbstractTokenProvider:
         scope=kafka.oauth_scope,
         extensions=kafka.oauth_extensions,
     )
-
-
-def server_tls(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS the worker's pages are served with, None where that is http. Raises ConnectError."""
-    http = settings.http
-    if http.cert_file is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    load_own(context, http.cert_file, http.key_file, _revealed(http.key_password), group="http.")
-    return context
 
 
 def _revealed(secret: SecretStr | None) -> str | None:
@@ -671,7 +653,7 @@ def main(settings: Settings) -> NoReturn:
     client as it is configured.
     """
     logging.config.dictConfig(logging_config(settings))
-    kafka = settings.kafka
+    kafka, http = settings.kafka, settings.http
     client = connection_of(settings).client
     started = check(kafka.bootstrap, topics_of(settings), declare=kafka.declare_topics, client=client)
     for finding in asyncio.run(started):
@@ -682,13 +664,13 @@ def main(settings: Settings) -> NoReturn:
     web = Server(
         lambda accept: page(collector, worker.activity.registry, accept),
         worker,
-        host=settings.http.host,
-        port=settings.http.port,
+        host=http.host,
+        port=http.port,
         catalogue=settings.catalogue(),
         pages=pages_of(worker, settings),
         more=(source_pages(worker.sources, worker.version),),
-        tls=server_tls(settings),
-        max_connections=settings.http.max_connections,
+        tls=server_tls(http.cert_file, http.key_file, _revealed(http.key_password), group="http."),
+        max_connections=http.max_connections,
         refused=worker.activity.http_refused,
     )
 

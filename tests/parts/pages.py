@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
-from aiokafka.partitioner import murmur2
 
 from cxstream.config import Settings, load
 from cxstream.domain.cases import Case
@@ -20,6 +19,7 @@ from cxstream.engine.assess import Clock, anonymous, close
 from cxstream.engine.casebook import Casebook
 from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
 from cxstream.kafka.partition import Partition
+from cxstream.kafka.partitioner import partition_of as of_key
 from cxstream.kafka.records import write
 from cxstream.kafka.watermarks import Owner
 from cxstream.live import Stretches, WorkerLive
@@ -139,8 +139,7 @@ class StandIn:
 
 def partition_of(case_id: str, partitions: int) -> int:
     """Return the partition of a case."""
-    number: int = (murmur2(case_id.encode()) & 0x7FFFFFFF) % partitions
-    return number
+    return of_key(case_id.encode(), partitions)
 
 
 def settings_of(partitions: int = 4, **other: str) -> Settings:

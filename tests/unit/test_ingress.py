@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 import trustme
+from click.testing import CliRunner
 
+from cxstream.cli import main as command
 from cxstream.config import Settings, load
 from cxstream.ingress import limits as limit_module
 from cxstream.ingress.intake import Intake
@@ -529,6 +531,15 @@ def test_settings_that_cannot_be_used_are_told(variables: dict[str, str], name: 
     assert {problem.setting for problem in raised.value.problems} == {name}
     assert said in str(raised.value)
     assert "hush" not in str(raised.value)
+
+
+def test_a_certificate_that_cannot_be_used_names_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cxstream ingress` with files that hold no certificate says which setting it is, not that a port is taken."""
+    for name in ("CERT_FILE", "KEY_FILE"):
+        monkeypatch.setenv(f"CXSTREAM_INGRESS_{name}", __file__)
+    refused = CliRunner().invoke(command, ["ingress"])
+    assert refused.exit_code == 1
+    assert "ingress.key_file: certificate and key cannot be used together" in refused.output
 
 
 def test_tokens_are_read_from_entries_and_lines() -> None:

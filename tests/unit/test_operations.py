@@ -24,12 +24,13 @@ from cxstream.kafka.cluster import (
     PartitionSeen,
     TopicSeen,
 )
+from cxstream.kafka.partitioner import partition_of
 from cxstream.kafka.topics import Finding as TopicFinding
 from cxstream.kafka.topics import Topic
 from cxstream.operations.checks import CHECKS, longest_need_ms
 from cxstream.operations.findings import Finding, Report
 from cxstream.operations.observation import Arrivals, Observation, Sample
-from cxstream.operations.partitioners import by_murmur2, elsewhere, explained_by
+from cxstream.operations.partitioners import elsewhere, explained_by
 from cxstream.operations.status import FRESH_SECONDS, Lag, PartitionStatus, Status, WorkerSeen, worker_of
 from cxstream.operations.topic_plan import plan_of
 from cxstream.worker import topics_of
@@ -229,7 +230,7 @@ def test_a_member_as_workers_are_is_welcome() -> None:
 
 def a_sample(**others: Any) -> Sample:  # noqa: ANN401
     """Return a sample with nothing wrong."""
-    return Sample(by_murmur2(b"k", 4), b"k", NOW_MS, None, "", -SECOND_MS)._replace(**others)
+    return Sample(partition_of(b"k", 4), b"k", NOW_MS, None, "", -SECOND_MS)._replace(**others)
 
 
 def test_clocks_are_held_against_the_margin_both_ways() -> None:
@@ -281,7 +282,7 @@ def test_another_partitioner_is_found_by_where_its_keys_are(name: str, of: Any) 
 
 def test_murmur2_is_right_and_chance_is_not_called_a_partitioner() -> None:
     """Keys where murmur2 puts them are not elsewhere; keys spread by nothing known are not explained."""
-    keys = [(f"case-{number}".encode(), by_murmur2(f"case-{number}".encode(), 12)) for number in range(60)]
+    keys = [(f"case-{number}".encode(), partition_of(f"case-{number}".encode(), 12)) for number in range(60)]
     assert elsewhere(keys, 12) == []
     assert explained_by([(key, (at + 1) % 12) for key, at in keys], 12) is None
 

@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from aiokafka.partitioner import murmur2
-
 from cxstream.client.event import Event
 from cxstream.config.settings import Topics
 from cxstream.domain import vocabulary
 from cxstream.domain.facts import RejectedError, admit
 from cxstream.domain.policy import Policy
 from cxstream.kafka.codec import DELIVERED_AT, Codec
+from cxstream.kafka.partitioner import partition_of as of_key
 from cxstream.kafka.schemas import SchemaIds, Schemas
 from cxstream.offline.events_file import read_event
 
@@ -38,16 +37,12 @@ class Record(NamedTuple):
 
 def partition_of(case_id: str, partitions: int) -> int:
     """Return the partition of a case: murmur2 of its UTF-8 bytes, as Java clients have it by themselves."""
-    return _partition_of(case_id.encode(), partitions)
+    return of_key(case_id.encode(), partitions)
 
 
 def partitioner(key: bytes | None, every: Sequence[int], _available: Sequence[int]) -> int:
     """Choose the partition of a key among all of a topic, whether their leaders are known or not; for aiokafka."""
-    return sorted(every)[_partition_of(key or b"", len(every))]
-
-
-def _partition_of(key: bytes, partitions: int) -> int:
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+    return sorted(every)[of_key(key, len(every))]
 
 
 class Records:

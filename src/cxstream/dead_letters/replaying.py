@@ -11,13 +11,13 @@ from time import monotonic
 from typing import Any, Literal, NamedTuple
 
 from aiokafka import TopicPartition
-from aiokafka.partitioner import murmur2
 
 from cxstream.dead_letters.judging import Judge
 from cxstream.dead_letters.letters import PARKED_SUFFIX, Filters, Letter, Place
 from cxstream.dead_letters.reading import Brokers, Range, Reader, reading
 from cxstream.dead_letters.sending import Posting, Sender, make_parking, sending
 from cxstream.domain.facts import RejectedError
+from cxstream.kafka.partitioner import partition_of
 
 CHUNK_LETTERS = 500
 """Letters that are sent, acknowledged and committed together: so many may be sent twice if a run is killed."""
@@ -256,7 +256,7 @@ class Replay:
         postings = []
         for letter, fate, why in decisions:
             if fate == "replayed":
-                partition = (murmur2(letter.key or b"") & 0x7FFFFFFF) % self._site.partitions
+                partition = partition_of(letter.key, self._site.partitions)
                 postings.append(Posting(letter.source, partition, letter.key, letter.value, letter.headers_again()))
             elif fate == "parked":
                 await self._make_parking(letter.source)

@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from cxstream.ingress.intake import Record
 from cxstream.ingress.limits import InFlight
+from cxstream.kafka.partitioner import partition_of
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Producing:
         future.add_done_callback(known)
 
     async def _send(self, producer: AIOKafkaProducer, record: Record, source: str) -> asyncio.Future[Any]:
-        partition = (murmur2(record.key) & 0x7FFFFFFF) % self._partitions
+        partition = partition_of(record.key, self._partitions)
         topic, headers = self._topics[record.topic], [(SOURCE_HEADER, source.encode())]
         future: asyncio.Future[Any] = await producer.send(topic, record.value, record.key, partition, headers=headers)
         return future

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import logging.config
 import signal
-import ssl
 from collections.abc import Mapping
 from importlib.metadata import version
 
@@ -22,6 +21,7 @@ from cxstream.ingress.producing import MAX_EVENT_BYTES, Connection, Producing
 from cxstream.ingress.reception import ANONYMOUS, Limits, Reception
 from cxstream.ingress.server import Address, Server
 from cxstream.kafka.codec import Codec
+from cxstream.kafka.connection import server_tls
 from cxstream.kafka.schemas import SchemaIds, Schemas
 from cxstream.web.probes import LoopTick
 from cxstream.worker import connection_of, logging_config, wall_ms
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is under way. Raises OSError if it cannot listen."""
+    """Serve until SIGTERM or SIGINT, then finish what is begun. Raises ConnectError; OSError if it cannot listen."""
     logging.config.dictConfig(logging_config(settings))
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
     asyncio.run(_serve(settings))
@@ -60,7 +60,7 @@ async def _serve(settings: Settings) -> None:
     server = Server(
         reception,
         document(version("cxstream")),
-        Address(ingress.host, ingress.port, tls_of(settings)),
+        Address(ingress.host, ingress.port, server_tls(ingress.cert_file, ingress.key_file, group="ingress.")),
         drain_seconds=ingress.delivery_seconds,
         tick_age_seconds=loop_tick.age_seconds,
     )
@@ -111,12 +111,3 @@ def limits_of(settings: Settings) -> Limits:
         request_burst=ingress.request_burst,
         request_seconds=ingress.request_seconds,
     )
-
-
-def tls_of(settings: Settings) -> ssl.SSLContext | None:
-    """Return how HTTPS is served, None for HTTP. Raises OSError or ssl.SSLError if a file cannot be read."""
-    if settings.ingress.cert_file is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.ingress.cert_file, settings.ingress.key_file)
-    return context

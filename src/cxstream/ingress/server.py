@@ -16,7 +16,7 @@ from cxstream.ingress import problems
 from cxstream.ingress.answers import RefusedError, answer, refusal
 from cxstream.ingress.problems import KINDS, Problem
 from cxstream.ingress.reception import Reception
-from cxstream.web.probes import LIVE_SECONDS
+from cxstream.web import probes
 
 EVENTS_PATH = "/v1/events"
 OPENAPI_PATH = "/v1/openapi.json"
@@ -139,17 +139,10 @@ class Server:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _livez(self, _request: web.Request) -> web.Response:
-        age_seconds = self._tick_age_seconds()
-        return _probe("" if age_seconds <= LIVE_SECONDS else f"the event loop has not ticked for {age_seconds:.0f} s")
+        return probes.answer_of_life(self._tick_age_seconds())
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return _probe("stopping" if self._reception.stopping else self._reception.delivery.missing)
-
-
-def _probe(reason: str) -> web.Response:
-    """Return 200, or 503 with the reason."""
-    body = {"status": "unavailable", "reason": reason} if reason else {"status": "ok"}
-    return answer(body, 503 if reason else 200)
+        return probes.answer("stopping" if self._reception.stopping else self._reception.delivery.missing)
 
 
 @web.middleware

@@ -87,6 +87,18 @@ def client_tls(
     return context
 
 
+def server_tls(
+    cert_file: Path | None, key_file: Path | None, key_password: str | None = None, *, group: str
+) -> ssl.SSLContext | None:
+    """Return the TLS that pages are served with, None where that is http. Raises ConnectError as `load_own` does."""
+    if cert_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_own(context, cert_file, key_file, key_password, group=group)
+    return context
+
+
 def load_own(
     context: ssl.SSLContext, cert_file: Path, key_file: Path | None, key_password: str | None, *, group: str
 ) -> None:

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from zlib import crc32
 
-from aiokafka.partitioner import murmur2
+from cxstream.kafka.partitioner import partition_of
 
 _FNV_OFFSET, _FNV_PRIME = 0x811C9DC5, 0x01000193
 LEAST_SHARE = 0.95
 """A partitioner explains where keys are if it does so for this share of those that are elsewhere."""
 LEAST_KEYS = 5
 """Of fewer different keys nothing is said: chance explains them."""
-
-
-def by_murmur2(key: bytes, partitions: int) -> int:
-    """Return the partition of a key as Java's producer, and this service, have it."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def _by_crc32(key: bytes, partitions: int) -> int:
@@ -40,7 +35,7 @@ OTHERS: Mapping[str, tuple[Callable[[bytes, int], int], str]] = {
 
 def elsewhere(keys: Sequence[tuple[bytes, int]], partitions: int) -> list[tuple[bytes, int]]:
     """Return those of the keys (each with its partition) that are not where murmur2 puts them."""
-    return [(key, at) for key, at in keys if by_murmur2(key, partitions) != at]
+    return [(key, at) for key, at in keys if partition_of(key, partitions) != at]
 
 
 def explained_by(keys: Sequence[tuple[bytes, int]], partitions: int) -> str | None:

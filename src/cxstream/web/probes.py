@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+from aiohttp import web
+
 LIVE_SECONDS = 60.0
 """An event loop that has not ticked for longer than this is taken for dead."""
+
+
+def answer(reason: str) -> web.Response:
+    """Return 200, or 503 with the reason."""
+    body = {"status": "unavailable", "reason": reason} if reason else {"status": "ok"}
+    return web.json_response(body, status=503 if reason else 200, dumps=lambda value: json.dumps(value) + "\n")
+
+
+def answer_of_life(tick_age_seconds: float) -> web.Response:
+    """Return 200, or 503 where the event loop has not ticked for too long."""
+    stands = tick_age_seconds > LIVE_SECONDS
+    return answer(f"the event loop has not ticked for {tick_age_seconds:.0f} s" if stands else "")
 
 
 class Probes(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from html import escape
@@ -15,7 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 from cxstream.domain.vital_sign import VitalSign
 from cxstream.vital_signs import CATALOGUE
 from cxstream.web.pages import Pages
-from cxstream.web.probes import LIVE_SECONDS, Probes
+from cxstream.web.probes import LIVE_SECONDS, Probes, answer, answer_of_life
 
 LOCALHOST = "127.0.0.1"
 
@@ -159,16 +158,14 @@ class Server:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _livez(self, _request: web.Request) -> web.Response:
-        age_seconds = self._probes.tick_age_seconds()
-        reason = "" if age_seconds <= LIVE_SECONDS else f"the event loop has not ticked for {age_seconds:.0f} s"
-        return _answer(reason)
+        return answer_of_life(self._probes.tick_age_seconds())
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         ready, reason = self._probes.ready()
-        return _answer("" if ready else reason or "not ready")
+        return answer("" if ready else reason or "not ready")
 
     async def _startupz(self, _request: web.Request) -> web.Response:
-        return _answer("" if self._probes.started() else "starting")
+        return answer("" if self._probes.started() else "starting")
 
     async def _index(self, _request: web.Request) -> web.Response:
         return web.Response(text=self._page, content_type="text/html")
@@ -219,12 +216,6 @@ def _bounded(refused: Refused) -> Middleware:
             running -= 1
 
     return bounded
-
-
-def _answer(reason: str) -> web.Response:
-    """Return 200, or 503 with the reason."""
-    body = {"status": "unavailable", "reason": reason} if reason else {"status": "ok"}
-    return web.json_response(body, status=503 if reason else 200, dumps=lambda value: json.dumps(value) + "\n")
 
 
 def _headers_of(headers: Mapping[str, str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
