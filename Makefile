@@ -47,10 +47,10 @@ soak: .venv/.dev ## Do faults to real workers for MINUTES=15 and compare after e
 
 .PHONY: takeover
 takeover: .venv/.dev ## Measure how long 100,000 live cases are without a full voice when a worker dies, leaves or joins
-	@PYTHONPATH=tests $(BIN)/python -m faults.takeover $(ARGS)
+	@PYTHONPATH=.:src:tests $(BIN)/python -m benchmarks takeover $(ARGS)
 
 .PHONY: bench
-bench: .venv/.dev $(if $(filter engines,$(or $(ONLY),engines)),$(PEERS)/.made) ## Measure what an event costs, beside other engines (ONLY="engines core latency live", ARGS; PyPI)
+bench: .venv/.dev $(if $(filter engines,$(or $(ONLY),engines)),$(PEERS)/.made) ## Measure what an event costs, beside other engines (ONLY="engines core growth latency live scrape takeover traffic", ARGS; PyPI)
 	@PYTHONPATH=.:src:tests $(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ONLY) $(ARGS)
 
 .PHONY: histories

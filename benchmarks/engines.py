@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -12,40 +11,42 @@ import msgspec
 
 from . import worker
 from .events import Load
-from .measuring import BenchmarkFailedError, Run, run_apart, typical
+from .measuring import BenchmarkFailedError, Competitor, Run, in_turn, run_apart, typical
 from .printing import show
 from .sources import Sources, counts_of, filled
 
-FLOOR, CORE, JOB = "floor: aiokafka + fastavro", "pure core", "cxstream, the whole job"
-STREAM = "the same with the stream of verdicts"
+FLOOR = "floor: aiokafka + fastavro"
+CORE, ONE_BY_ONE = "pure core", "pure core, one event at a time"
+JOB, STREAM = "cxstream, the whole job", "the same with the stream of verdicts"
 NO_STREAM = {"CXSTREAM_KAFKA_VERDICTS_TOPIC": "none"}
-PEERS = {
-    "Quix Streams, same core": "benchmarks.peers.quix_streams",
-    "plain Faust agent, same core": "benchmarks.peers.faust_agent",
-}
+PEERS = {"Quix Streams": "benchmarks.peers.quix_streams", "plain Faust agent": "benchmarks.peers.faust_agent"}
+SAME_CORE, NO_CORE = "same core", "judging nothing"
 BATCH = 1000
 """Records a worker takes at once, by default."""
-
-Competitor = Callable[[], Run]
 
 
 def competitors(sources: Sources, load: Load, peers: Path | None, settings: Mapping[str, str]) -> dict[str, Competitor]:
     """Return who runs, in order; without a Python for them no peers."""
+    partitions = sources.job.partitions
     found: dict[str, Competitor] = {
         FLOOR: partial(apart, "benchmarks.floor", sources),
-        CORE: partial(core, load, sources.ends_ms, BATCH, sources.job.partitions),
+        CORE: partial(core, load, sources.ends_ms, BATCH, partitions),
+        ONE_BY_ONE: partial(core, load, sources.ends_ms, 1, partitions),
         JOB: partial(worker.measure, sources, {**NO_STREAM, **settings}),
         STREAM: partial(worker.measure, sources, settings),
+        f"cxstream, {NO_CORE}": partial(worker.measure_nothing, sources, load, {**NO_STREAM, **settings}),
     }
     if peers is not None:
-        found |= {name: partial(apart, module, sources, peers) for name, module in PEERS.items()}
+        for name, module in PEERS.items():
+            found[f"{name}, {SAME_CORE}"] = partial(apart, module, sources, peers)
+            found[f"{name}, {NO_CORE}"] = partial(apart, module, sources, peers, judges=False)
     return found
 
 
-def apart(module: str, sources: Sources, python: Path | None = None) -> Run:
+def apart(module: str, sources: Sources, python: Path | None = None, *, judges: bool = True) -> Run:
     """Run a competitor on the source topics, in a process and a consumer group of its own."""
     group = module.rpartition(".")[2].replace("_", "-")
-    return read(run_apart(module, sources.asked(group), python=python))
+    return read(run_apart(module, {**sources.asked(group), "judges": judges}, python=python))
 
 
 def core(load: Load, ends_ms: int, batch: int, partitions: int) -> Run:
@@ -71,38 +72,42 @@ def compare(
     Raises BenchmarkFailedError if one counts anything else than `cxstream judge`.
     """
     sources = filled(bootstrap, load, partitions)
-    wanted = counts_of(sources.figures)
-    runs: defaultdict[str, list[Run]] = defaultdict(list)
-    for number in range(1, rounds + 1):
-        for name, measure in competitors(sources, load, peers, settings).items():
-            run = measure()
-            if run.counts is not None and run.counts != wanted:
-                raise BenchmarkFailedError(f"{name} counts {differences(wanted, run.counts)}")
-            runs[name].append(run)
-            print(f"  round {number}: {name}: {run.cpu_us:.1f} µs", flush=True)
-    title = (
-        f"CPU per event, medians of {rounds} rounds in turn: {sources.records:,} events of {load.cases:,} cases"
-        f" of {load.facts} facts, {load.live:,} open at a time, {load.duplicates:.0%} delivered twice,"
-        f" {partitions} partitions"
-    )
+    runs = in_turn(competitors(sources, load, peers, settings), counts_of(sources.figures), rounds)
+    of = f"{sources.records:,} events of {load.cases:,} cases of {load.facts} facts"
+    make = f"{load.live:,} open at a time, {load.duplicates:.0%} delivered twice, {partitions} partitions"
     show(
-        title,
+        f"CPU per event, medians of {rounds} rounds in turn: {of}, {make}",
         ("", "µs CPU/event", "least", "most", "events/s", "records/event", "counts"),
         [_row(*one) for one in runs.items()],
     )
-    floor, pure, job = (typical(runs[name])[0] for name in (FLOOR, CORE, JOB))
-    print(f"\nengine overhead = cxstream - core - floor = {job - pure - floor:.1f} µs CPU/event", flush=True)
-    if peers is None:
-        print("left out: the peers; their virtual environment is not there (make bench makes it)")
-
-
-def differences(wanted: Mapping[str, int], found: Mapping[str, int]) -> str:
-    """Say where counts differ."""
-    return ", ".join(
-        f"{found.get(key, 0)} {key}, not {wanted.get(key, 0)}"
-        for key in sorted(wanted.keys() | found.keys())
-        if wanted.get(key, 0) != found.get(key, 0)
+    show(
+        "Engine overhead: what is left of an event without the shared core and the floor, µs CPU; medians by round",
+        ("", "all of it", "- core", "- floor", "= overhead", "measured: judging nothing - floor"),
+        list(overheads(runs)),
     )
+    if peers is None:
+        print("left out: the peers; their virtual environment is not there (make bench makes it)", flush=True)
+
+
+def overheads(runs: Mapping[str, Sequence[Run]]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each engine: from each run the core as that engine drives it and the floor of the same round.
+
+    What each costs with a judge that does nothing is measured as well; the floor is subtracted there, too.
+    """
+    engines = [(JOB, CORE, f"cxstream, {NO_CORE}")]
+    engines += [(f"{name}, {SAME_CORE}", ONE_BY_ONE, f"{name}, {NO_CORE}") for name in PEERS]
+    engines = [one for one in engines if one[0] in runs]
+    left = {name: overhead(runs[name], runs[core], runs[FLOOR]) for name, core, _idle in engines}
+    for name, core, idle in engines:
+        parts = (typical(runs[part])[0] for part in (name, core, FLOOR))
+        measured = overhead(runs[idle], runs[FLOOR])
+        yield (name, *(f"{part:.1f}" for part in parts), f"{left[name]:.1f}", f"{measured:.1f}")
+
+
+def overhead(whole: Sequence[Run], *parts: Sequence[Run]) -> float:
+    """Return the median over rounds of what a run costs beyond its parts, in CPU microseconds per event."""
+    rounds = zip(whole, *parts, strict=True)
+    return median(run.cpu_us - sum(part.cpu_us for part in others) for run, *others in rounds)
 
 
 def _row(name: str, runs: Sequence[Run]) -> tuple[str, ...]:

@@ -1,64 +1,68 @@
-"""How the pure core grows: with the facts of a case, with what comes together in a batch, with duplicates."""
+"""How the whole job grows: with the partitions one worker has, and with the workers that share them."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from statistics import median
+
 from cxstream.demo.upstream import MINUTE
+from parts.apache_kafka import ApacheKafka
 from parts.figures import wall_ms
 
-from .engines import core
-from .events import REFERENCE_FACTS, Load
-from .measuring import Run
+from . import worker
+from .events import Load
+from .measuring import Competitor, Run, in_turn, typical
 from .printing import show
+from .sources import counts_of, filled
 
-EVENTS = 6_000
-LIVE = 250
-PARTITIONS = 4
-FACTS = (4, 12, 30, 100)
-BATCHES = (1, 10, 100, 1000)
-DUPLICATES = (0.0, 0.1, 0.5)
-ASSESSED = "cases assessed per event"
+PARTITIONS_SHARED = 16
+TOGETHER = {"group.initial.rebalance.delay.ms": 4_000}
+"""Workers that start together begin together: a group waits so long for one more, as brokers do by default (3 s)."""
+HEAD = ("", "µs CPU/event", "least", "most", "events/s", "records/event", "counts")
 
 
-def load_of(facts: int, duplicates: float = 0.0) -> Load:
-    """Return about as many events as always, in cases of so many facts."""
-    cases = EVENTS // facts
-    return Load(cases, min(cases, LIVE), facts, duplicates)
+def by_partitions(bootstrap: str, load: Load, numbers: Sequence[int], rounds: int, settings: Mapping[str, str]) -> None:
+    """Print what an event costs one worker that has so many partitions; raises BenchmarkFailedError if it miscounts."""
+    ends_ms = wall_ms() - MINUTE
+    sources = {number: filled(bootstrap, load, number, ends_ms) for number in numbers}
+    competitors: dict[str, Competitor] = {
+        _named(number, "partition"): partial(worker.measure, its, settings) for number, its in sources.items()
+    }
+    found = in_turn(competitors, counts_of(sources[numbers[0]].figures), rounds)
+    show(f"The whole job by partitions, one worker: {_of(load, rounds)}", HEAD, _rows(found))
 
 
-def core_of(load: Load, batch: int) -> Run:
-    """Run the core once."""
-    return core(load, wall_ms() - MINUTE, batch, PARTITIONS)
+def by_workers(load: Load, numbers: Sequence[int], rounds: int, settings: Mapping[str, str]) -> None:
+    """Print what an event costs all workers together when so many share the partitions, each a process.
+
+    Raises BenchmarkFailedError if what they count together is not what `cxstream judge` counts.
+    """
+    with ApacheKafka(properties=TOGETHER) as kafka:
+        sources = filled(kafka.bootstrap, load, PARTITIONS_SHARED)
+        competitors: dict[str, Competitor] = {
+            _named(number, "worker"): partial(worker.measure, sources, settings, workers=number) for number in numbers
+        }
+        found = in_turn(competitors, counts_of(sources.figures), rounds)
+    shared = f"{PARTITIONS_SHARED} partitions, {os.cpu_count()} cores for workers and broker"
+    show(f"The whole job by workers, their CPU added up: {_of(load, rounds)}, {shared}", HEAD, _rows(found))
 
 
-def grow() -> None:
-    """Print the tables; one run each."""
-    by_facts()
-    by_batches()
-    by_duplicates()
+def _of(load: Load, rounds: int) -> str:
+    return f"{load.cases:,} reference cases, {load.live:,} open at a time; medians of {rounds} rounds in turn"
 
 
-def by_facts() -> None:
-    """Print what an event costs in cases of few and many facts."""
-    alone, together = BATCHES[0], BATCHES[-1]
-    rows = []
-    for facts in FACTS:
-        load = load_of(facts)
-        one, many = core_of(load, alone), core_of(load, together)
-        rows.append((f"{facts}", f"{load.live}", f"{one.cpu_us:.0f}", f"{many.cpu_us:.0f}", f"{many.written or 0:.2f}"))
-    head = ("facts per case", "open at a time", f"batches of {alone}", f"batches of {together}", ASSESSED)
-    show("Pure core, µs CPU/event by the facts of a case; one run each", head, rows)
+def _named(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def by_batches() -> None:
-    """Print what an event costs in small and large batches."""
-    runs = [(batch, core_of(load_of(REFERENCE_FACTS), batch)) for batch in BATCHES]
-    rows = [(f"{batch:,}", f"{run.cpu_us:.0f}", f"{run.written or 0:.2f}") for batch, run in runs]
-    show("Pure core by the size of batches; one run each", ("batch", "µs CPU/event", ASSESSED), rows)
+def _rows(found: Mapping[str, Sequence[Run]]) -> list[tuple[str, ...]]:
+    return [_row(name, runs) for name, runs in found.items()]
 
 
-def by_duplicates() -> None:
-    """Print what an event costs when many are known already."""
-    runs = [(share, core_of(load_of(REFERENCE_FACTS, share), BATCHES[-1])) for share in DUPLICATES]
-    rows = [(f"{share:.0%}", f"{run.cpu_us:.0f}", f"{run.written or 0:.2f}") for share, run in runs]
-    head = ("delivered twice", "µs CPU/event", ASSESSED)
-    show(f"Pure core by the share of events delivered twice, batches of {BATCHES[-1]}; one run each", head, rows)
+def _row(name: str, runs: Sequence[Run]) -> tuple[str, ...]:
+    cpu_us, rate = typical(runs)
+    costs = [run.cpu_us for run in runs]
+    written = f"{median(run.written or 0 for run in runs):.2f}"
+    return name, f"{cpu_us:.1f}", f"{min(costs):.1f}", f"{max(costs):.1f}", f"{rate:,.0f}", written, "as judged"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import cache
 
 from cxstream.config import load
 from cxstream.domain.cases import Case
-from cxstream.domain.facts import Fact
+from cxstream.domain.facts import Fact, admit
 from cxstream.domain.policy import Policy
 from cxstream.engine.assess import Clock, assess, fingerprint, receive
 from cxstream.engine.ledger import Ledger
+from cxstream.kafka.records import read_case, write
 from cxstream.vital_signs import TIER_A
 
+from .events import reference_case
 from .measuring import Counts
 
 WINDOWS = load(None, {}).windows()
@@ -51,3 +54,14 @@ class Judging:
                 if counted and (row.level, row.window) == ("job", WINDOW) and row.state in STATES:
                     counts[f"{row.sign} {row.state}"] += row.units
         return dict(sorted(counts.items()))
+
+
+@cache
+def records_of_a_case() -> list[bytes]:
+    """Return the record of a reference case after each of its facts."""
+    judging = Judging()
+    records: list[bytes] = []
+    for _, event in reference_case(0, opened_ms=0):
+        case_id, fact = admit(event, skew_ms=0)
+        records.append(write(judging.revise(0, read_case(records[-1]) if records else Case(case_id), [fact])))
+    return records

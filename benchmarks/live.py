@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ from .worker import resident_bytes, watched
 
 PATTERN = 1_234_567_890
 """Number of the case all held ones are copies of: its digits are in all its ids, and nowhere else."""
+AT_A_TIME = 20_000
+"""Records produced together: more would take memory."""
 PATIENCE_SECONDS = 1800.0
 
 
@@ -49,13 +52,21 @@ def held_cases(count: int, fixed_by_ms: int) -> Iterator[tuple[bytes, bytes]]:
         yield case_id.encode().replace(digits, b"9" + own[1:]), record.replace(digits, b"9" + own[1:])
 
 
+def prefill(job: Job, count: int, fixed_by_ms: int) -> None:
+    """Put so many held cases into the changelog of a job."""
+    changelog = job.table.changelogs[CASES_TABLE].name
+    left = (Message(changelog, key, record) for key, record in held_cases(count, fixed_by_ms))
+    while some := list(islice(left, AT_A_TIME)):
+        job.produce(some)
+
+
 def hold(bootstrap: str, count: int, load: Load, partitions: int, settings: Mapping[str, str]) -> Held:
     """Let a worker with these CXSTREAM_ variables recover so many cases from its changelog, then read a load."""
     job = Job(bootstrap, "bench-live", partitions=partitions)
     job.declare()
     ends_ms = wall_ms() - MINUTE
     changelog = job.table.changelogs[CASES_TABLE].name
-    job.produce(Message(changelog, key, record) for key, record in held_cases(count, ends_ms - load.history_ms))
+    prefill(job, count, ends_ms - load.history_ms)
     deliveries = list(reference_events(load, ends_ms))
     job.deliver(deliveries)
     with tempfile.TemporaryDirectory(prefix="cxstream-bench-") as name:
@@ -64,7 +75,7 @@ def hold(bootstrap: str, count: int, load: Load, partitions: int, settings: Mapp
         with worker:
             worker.wait_for(lambda: worker.ask("/readyz").status == 200, "recovered", seconds=PATIENCE_SECONDS)
             recovered_seconds = time.monotonic() - began
-            run = watched(worker, len(deliveries))
+            run = watched([worker], len(deliveries))
             worker.wait_for(worker.caught_up, "caught up", seconds=PATIENCE_SECONDS)
             found = worker.metrics().sum("cxstream_table_keys", table="cases")
             if found != count + load.cases:

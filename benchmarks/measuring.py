@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -46,6 +47,9 @@ class Run(msgspec.Struct, kw_only=True):
     def rate(self) -> float:
         """Events per second."""
         return self.events / self.seconds
+
+
+Competitor = Callable[[], Run]
 
 
 class Stopwatch:
@@ -97,6 +101,31 @@ def run_apart(module: str, asked: Mapping[str, object], *, python: Path | None =
         except subprocess.TimeoutExpired as failure:
             raise BenchmarkFailedError(f"{module} was not done in {RUN_SECONDS:g} s:\n{failure.stderr!r}") from failure
     return done.stdout.strip().rpartition("\n")[2]
+
+
+def in_turn(competitors: Mapping[str, Competitor], wanted: Counts, rounds: int) -> dict[str, list[Run]]:
+    """Run all in turn, so many rounds, and say how far it is.
+
+    Raises BenchmarkFailedError if one counts anything else than what is wanted.
+    """
+    runs: defaultdict[str, list[Run]] = defaultdict(list)
+    for number in range(1, rounds + 1):
+        for name, measure in competitors.items():
+            run = measure()
+            if run.counts is not None and run.counts != wanted:
+                raise BenchmarkFailedError(f"{name} counts {differences(wanted, run.counts)}")
+            runs[name].append(run)
+            print(f"  round {number}: {name}: {run.cpu_us:.1f} µs", flush=True)
+    return dict(runs)
+
+
+def differences(wanted: Mapping[str, int], found: Mapping[str, int]) -> str:
+    """Say where counts differ."""
+    return ", ".join(
+        f"{found.get(key, 0)} {key}, not {wanted.get(key, 0)}"
+        for key in sorted(wanted.keys() | found.keys())
+        if wanted.get(key, 0) != found.get(key, 0)
+    )
 
 
 def typical(runs: Sequence[Run]) -> tuple[float, float]:

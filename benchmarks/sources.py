@@ -47,11 +47,14 @@ class Sources(NamedTuple):
         }
 
 
-def filled(bootstrap: str, wanted: Load, partitions: int) -> Sources:
-    """Create topics with a load in them whose last delivery was a minute ago, and say what it must come to."""
+def filled(bootstrap: str, wanted: Load, partitions: int, ends_ms: int | None = None) -> Sources:
+    """Create topics with a load in them whose last delivery was a minute ago, and say what it must come to.
+
+    `ends_ms` is another end: loads with the same end are the same.
+    """
     job = Job(bootstrap, "bench", partitions=partitions)
     job.declare()
-    ends_ms = wall_ms() - MINUTE
+    ends_ms = wall_ms() - MINUTE if ends_ms is None else ends_ms
     deliveries = list(reference_events(wanted, ends_ms))
     job.deliver(deliveries)
     return Sources(job, ends_ms, len(deliveries), judged(deliveries, wall_ms()))

@@ -1,42 +1,51 @@
-"""The whole job: a worker process with state, changelog and metrics, watched from outside as it reads a backlog."""
+"""The whole job: worker processes with state, changelog and metrics, watched from outside as they read a backlog."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from cxstream.kafka.topics import CASES_TABLE
+from faults.fence import fence, scrape
 from parts.accounts import CONSUMED, dispositions
 from parts.figures import exposed
-from parts.worker import Samples, WorkerProcess
+from parts.producer import Job
+from parts.worker import START_SECONDS, WorkerProcess
 
-from .measuring import RUN_SECONDS, BenchmarkFailedError, Counts, Run
+from .events import Load
+from .judging_nothing import counts_of_nothing
+from .measuring import ROOT, RUN_SECONDS, BenchmarkFailedError, Counts, Run, differences
 from .sources import Sources, counts_of, length
 
 LOOK_EVERY_SECONDS = 0.25
-"""How often the page is read while the worker works; before it has caught up that page is short."""
+"""How often the page is read while workers work; before they have caught up that page is short."""
 FEW_SAMPLES = 4
 AGREE_SECONDS = 60.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_OF_A_PROCESS = 2
+"""What Linux adds to the number of a process that is asked for all CPU time it took (clock_getcpuclockid)."""
 
 
 class Look(NamedTuple):
-    """What is seen of a worker at one moment."""
+    """What is seen of one worker, or of several together, at one moment."""
 
     seconds: float
     cpu_seconds: float
     consumed: int
+    all_read: bool
+    """Whether each has read something."""
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process so far, all threads, as /proc tells."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """Return the CPU time of a process so far, all threads."""
+    return time.clock_gettime(~pid << 3 | _OF_A_PROCESS)
 
 
 def resident_bytes(pid: int) -> int:
@@ -44,27 +53,35 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
-def looked(worker: WorkerProcess, samples: Samples | None = None) -> Look:
-    """Look at a worker now."""
-    samples = worker.metrics() if samples is None else samples
-    return Look(time.perf_counter(), cpu_seconds(worker.process.pid), int(samples.sum(CONSUMED)))
+def looked(*workers: WorkerProcess) -> Look:
+    """Look at workers now."""
+    with ThreadPoolExecutor(len(workers)) as pool:  # one that is busy answers late, and keeps no other waiting
+        seen = list(pool.map(_read_and_spent, workers))
+    read = [events for events, _ in seen]
+    return Look(time.perf_counter(), sum(spent for _, spent in seen), sum(read), all(read))
 
 
-def watched(worker: WorkerProcess, until: int) -> Run:
-    """Return what events cost until so many are read, from the first look that saw some of them to the last but one.
+def _read_and_spent(worker: WorkerProcess) -> tuple[int, float]:
+    return int(worker.metrics().sum(CONSUMED)), cpu_seconds(worker.process.pid)
 
-    So neither start-up nor waiting counts. Raises BenchmarkFailedError if it was over too soon to be looked at.
+
+def watched(workers: Sequence[WorkerProcess], until: int) -> Run:
+    """Return what events cost until so many are read, from the first look at which each worker has read some of them.
+
+    It ends with the last look at which some are left: neither start-up nor waiting counts. The CPU is of all workers.
+    Raises BenchmarkFailedError if it was over too soon to be looked at.
     """
     looks: list[Look] = []
     deadline = time.monotonic() + RUN_SECONDS
     while not looks or looks[-1].consumed < until:
-        if not worker.process.running or time.monotonic() > deadline:
-            raise BenchmarkFailedError(f"the worker ended, or did not read all of it:\n{worker.log_tail()}")
-        looks.append(looked(worker))
+        for worker in workers:
+            if not worker.process.running or time.monotonic() > deadline:
+                raise BenchmarkFailedError(f"a worker ended, or did not read all of it:\n{worker.log_tail()}")
+        looks.append(looked(*workers))
         time.sleep(LOOK_EVERY_SECONDS)
-    between = [look for look in looks if 0 < look.consumed < until]
+    between = [look for look in looks if look.all_read and look.consumed < until]
     if len(between) < FEW_SAMPLES:
-        raise BenchmarkFailedError(f"{until} events are too few to measure a worker with")
+        raise BenchmarkFailedError(f"{until} events are too few to measure {len(workers)} workers with")
     first, last = between[0], between[-1]
     return Run(
         events=last.consumed - first.consumed,
@@ -73,16 +90,22 @@ def watched(worker: WorkerProcess, until: int) -> Run:
     )
 
 
-def caught_up_counts(worker: WorkerProcess, wanted: Counts) -> Counts:
-    """Return what the figures are once all is counted, or what they are still not after AGREE_SECONDS."""
+def caught_up_counts(workers: Sequence[WorkerProcess], wanted: Counts, partitions: int) -> Counts:
+    """Return what the figures are once all is counted, or what they are still not after AGREE_SECONDS.
+
+    Of each partition its owner is believed, as the recording rules do.
+    """
     deadline = time.monotonic() + AGREE_SECONDS
     while True:
-        samples = worker.metrics()
-        counts = counts_of(exposed(samples))
-        ready = samples.sum("cxstream_partition_ready") == samples.sum("cxstream_partitions_expected")
-        if (ready and counts == wanted) or time.monotonic() > deadline:
+        spoken = fence([page for page in (scrape(worker.address) for worker in workers) if page is not None])
+        counts = counts_of(exposed(spoken.samples))
+        if (len(spoken.covered) == partitions and counts == wanted) or time.monotonic() > deadline:
             return counts
         time.sleep(LOOK_EVERY_SECONDS)
+
+
+def _answers(worker: WorkerProcess) -> bool:
+    return worker.ask("/livez").status == 200
 
 
 def standing(worker: WorkerProcess) -> str:
@@ -93,21 +116,58 @@ def standing(worker: WorkerProcess) -> str:
     return f"read {read}, not yet {lag}, ready {samples.sum('cxstream_partition_ready'):.0f}"
 
 
-def measure(sources: Sources, settings: Mapping[str, str]) -> Run:
-    """Let a new worker read a load from its start, and return what an event cost it, and what it counted.
+class JudgingNothing(WorkerProcess):
+    """A worker like any other, with a judge that does nothing."""
 
-    `settings` are CXSTREAM_ variables that differ from the defaults.
+    command = ("-m", "benchmarks.judging_nothing")
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("", "src", "tests"))
+
+
+def measure(sources: Sources, settings: Mapping[str, str], *, workers: int = 1, job: Job | None = None) -> Run:
+    """Let new workers read a load from its start, and return what an event cost them together, and what they counted.
+
+    `settings` are CXSTREAM_ variables that differ from the defaults, `job` is the group, a new one unless it is named.
+    Raises BenchmarkFailedError if that is not what `cxstream judge` counts.
     """
-    job = sources.group("cxstream")
+    return run_group(
+        WorkerProcess,
+        job or sources.group("cxstream"),
+        sources.records,
+        workers,
+        settings,
+        wanted=counts_of(sources.figures),
+    )
+
+
+def measure_nothing(sources: Sources, load: Load, settings: Mapping[str, str]) -> Run:
+    """Return what an event of a load costs a worker with a judge that does nothing.
+
+    Raises BenchmarkFailedError if it counts anything but the ready-made verdicts: some other judge judged.
+    """
+    run = run_group(
+        JudgingNothing, sources.group("nothing"), sources.records, 1, settings, wanted=counts_of_nothing(load.cases)
+    )
+    run.counts = None
+    return run
+
+
+def run_group(
+    kind: type[WorkerProcess], job: Job, records: int, workers: int, settings: Mapping[str, str], *, wanted: Counts
+) -> Run:
+    """Let so many new workers read all records of a job; raises BenchmarkFailedError if they do not count as wanted."""
     job.declare()
-    with tempfile.TemporaryDirectory(prefix="cxstream-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="cxstream-bench-") as name, ExitStack() as ending:
         folder = Path(name)
-        worker = WorkerProcess({**job.settings(folder / "data"), **settings}, folder / "worker.log")
-        with worker:
-            run = watched(worker, sources.records)
-            run.counts = caught_up_counts(worker, counts_of(sources.figures))
-            if run.counts != counts_of(sources.figures):
-                raise BenchmarkFailedError(f"the worker counts wrong; {standing(worker)}\n{worker.log_tail()}")
-            written = length(job.bootstrap, job.table.changelogs[CASES_TABLE].name, job.partitions)
-            run.written = written / sources.records
+        group = [
+            kind({**job.settings(folder / f"data-{n}"), **settings}, folder / f"worker-{n}.log").launch()
+            for n in range(workers)
+        ]
+        for worker in group:
+            ending.enter_context(worker).wait_for(partial(_answers, worker), "answering", seconds=START_SECONDS)
+        run = watched(group, records)
+        run.counts = caught_up_counts(group, wanted, job.partitions)
+        if run.counts != wanted:
+            said = "\n".join(f"{standing(worker)}\n{worker.log_tail()}" for worker in group)
+            raise BenchmarkFailedError(f"the workers count {differences(wanted, run.counts)}: {said}")
+        run.written = length(job.bootstrap, job.table.changelogs[CASES_TABLE].name, job.partitions) / records
     return run

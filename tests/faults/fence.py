@@ -30,6 +30,8 @@ class Spoken(NamedTuple):
     """Of the source topics, as their believed owners see them."""
     samples: Samples
     """The business figures of the believed owners, each sample once per partition."""
+    generation: int
+    """The newest of the group that anybody knows of, ready or not; 0 if nobody answers."""
 
 
 def scrape(address: str) -> Samples | None:
@@ -81,6 +83,7 @@ def fence(scrapes: Iterable[Samples]) -> Spoken:
         frozenset(generations),
         int(sum(lags.values())),
         samples,
+        int(max((value for page in pages for name, _, value in page.samples if name == _GENERATION), default=0)),
     )
 
 

@@ -32,6 +32,8 @@ class Seen(NamedTuple):
     """Partitions that somebody spoke for."""
     excess: list[str]
     """Signs of which more was shown than there was."""
+    generation: int
+    """The newest of the group that anybody knew of."""
 
 
 class Fleet:
@@ -132,7 +134,9 @@ class Fleet:
         beside.replace(self.targets)
 
     @contextmanager
-    def watched(self, excess: Callable[[Spoken], list[str]]) -> Iterator[list[Seen]]:
+    def watched(
+        self, excess: Callable[[Spoken], list[str]], *, every_seconds: float = WATCH_SECONDS
+    ) -> Iterator[list[Seen]]:
         """Scrape all the time, and collect what is seen; `excess` says what is shown that cannot be."""
         seen: list[Seen] = []
         ending = threading.Event()
@@ -141,8 +145,8 @@ class Fleet:
             while not ending.is_set():
                 at = time.monotonic()
                 spoken = self.spoken()
-                seen.append(Seen(at, len(spoken.covered), excess(spoken)))
-                ending.wait(WATCH_SECONDS)
+                seen.append(Seen(at, len(spoken.covered), excess(spoken), spoken.generation))
+                ending.wait(every_seconds)
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()

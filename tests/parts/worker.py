@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +64,9 @@ class WorkerProcess:
     A context manager that starts it and waits until it is ready, and at the end kills it if it still runs.
     """
 
+    command: Sequence[str] = COMMAND
+    path = str(SOURCES)
+
     def __init__(
         self, settings: Mapping[str, str], log: Path, *, python: Path | None = None, authority: Path | None = None
     ) -> None:
@@ -95,8 +98,8 @@ class WorkerProcess:
         variables = {**self.settings, f"{PREFIX}HTTP_PORT": str(self.port)}
         inherited = [name for name in os.environ if name.startswith(PREFIX) and name not in variables]
         without = [argument for name in inherited for argument in ("-u", name)]
-        command = ["env", *without, self._python or sys.executable, *COMMAND]
-        path = str(SOURCES) if self._python is None else ""
+        command = ["env", *without, self._python or sys.executable, *self.command]
+        path = self.path if self._python is None else ""
         self._process = ServerProcess(command, self.log, {**variables, "PYTHONPATH": path})
         return self
 
