@@ -35,6 +35,14 @@ def decode_plain(value: bytes) -> Message:
     return _read(value, _PLAIN)
 
 
+def encode_plain(message: Message) -> bytes:
+    """Return a message, times in milliseconds since the epoch, as fastavro writes it."""
+    written = BytesIO()
+    written.write(_PREFIX)
+    fastavro.schemaless_writer(written, _PLAIN, message)
+    return written.getvalue()
+
+
 def _read(value: bytes, schema: Any) -> Message:  # noqa: ANN401 - fastavro's
     assert value[:10] == _PREFIX
     body = BytesIO(value[10:])

@@ -8,6 +8,8 @@ from itertools import product
 
 import msgspec
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from cxstream.domain import vocabulary
 from cxstream.domain.cases import Case
@@ -15,7 +17,7 @@ from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.instant import DAY_MS
 from cxstream.domain.policy import Policy
 from cxstream.engine.assess import Clock
-from cxstream.engine.boards import Board
+from cxstream.engine.boards import Board, for_boards, for_survivors, told_by
 from cxstream.engine.casebook import Casebook
 from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import CATALOGUE
@@ -149,3 +151,48 @@ def test_which_fields_are_told_is_decided_for_each() -> None:
         if field.kind == "text" and not vocabulary.is_told(name, field)
     }
     assert texts == {"account_ref", "amount", "by", "channel", "part_no", "symptom", "technician_id", "to", "what"}
+
+
+_IDS = st.sampled_from("abcd")
+_FIELDS = st.fixed_dictionaries(
+    {"asset_id": st.sampled_from(["A1", "A2"]), "into": st.sampled_from(["C1", "C2"]), "target": _IDS},
+    optional={
+        "replaced_by": st.just("A3"),
+        "set": st.dictionaries(st.sampled_from(["asset_id", "replaced_by", "into"]), st.sampled_from(["A4", "C3"])),
+    },
+)
+_TYPES = ("opened", "cancelled", "corrected", "voided", "completed", "arrived", "assigned")
+_COMING = st.lists(
+    st.tuples(
+        st.sampled_from([None, None, None, "C2"]),
+        st.builds(
+            Fact, _IDS, st.just("ticket"), st.sampled_from(_TYPES), st.integers(0, 3), st.integers(0, 3), _FIELDS
+        ),
+    ),
+    max_size=2,
+)
+_MERGE = Fact("m", "ticket", "merged", 0, 0, {"into": "C1"})
+_VISIT = Fact("v", "dispatch", "completed", 0, 0, {"replaced_by": "A9"})
+_BEGINNINGS = (
+    Case("C1"),
+    Case("C1", [Fact("b", "ticket", "opened", 1, 3, {"asset_id": "A1"})]),
+    Case("C1", [Fact("m", "ticket", "merged", 0, 0, {"into": "C2"})]),
+    Case("C1", relayed={"C2": [_MERGE, _VISIT]}),
+)
+
+
+@settings(max_examples=200)
+@example(_BEGINNINGS[1], [[(None, Fact("b", "ticket", "arrived", 0, 0))]])
+@given(st.sampled_from(_BEGINNINGS), st.lists(_COMING, max_size=4))
+def test_nothing_that_is_new_goes_untold(case: Case, batches: list[list[tuple[str | None, Fact]]]) -> None:
+    """Whatever comes to a case and whichever copy is kept, boards and survivors are told all that differs (rule 9)."""
+    for batch in batches:
+        old = case
+        for origin, fact in batch:
+            case, _reception = case.advance(fact, origin)
+        kept = {(case.case_id, fact.event_id): fact.told() for fact in case.facts}
+        kept |= {(origin, fact.event_id): fact for origin, facts in case.relayed.items() for fact in facts}
+        before, after = ((for_boards(one, POLICY), for_survivors(one)) for one in (old, case))
+        for was, now, told in zip(before, after, told_by(old, case, POLICY), strict=True):
+            heard = {key: kept[key[1:]] for key in was} | now
+            assert told == {key: fact for key, fact in heard.items() if was.get(key) != fact}

@@ -9,19 +9,20 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxstream.domain.cases import Case
+from cxstream.domain.cases import Case, Segment
 from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.folding import is_identity
-from cxstream.domain.instant import DAY_MS
+from cxstream.domain.instant import DAY_MS, NEVER_MS
 from cxstream.domain.policy import Policy
+from cxstream.domain.verdict import Verdict
 from cxstream.engine.assess import Catalogue, Clock, assess, receive
 from cxstream.engine.transitions import Announcement, announcements, to_write
 from cxstream.kafka.records import read_case, write
-from cxstream.kafka.verdict_stream import encode, key_of
+from cxstream.kafka.verdict_stream import encode, id_of, key_of
 from cxstream.offline.events_file import read_event
 from cxstream.vital_signs import CATALOGUE, TIER_A
 from oracle.histories import random_history
-from parts.verdicts import Consumer
+from parts.verdicts import Consumer, encode_plain
 
 POLICY = Policy(facts_per_case=12)
 CATALOGUES: tuple[Catalogue, ...] = (CATALOGUE, CATALOGUE, TIER_A)
@@ -62,6 +63,61 @@ class Group:
     def announce(self, announced: Iterable[Announcement]) -> None:
         """Let the consumer read announcements."""
         self.wrong += self.consumer.broken((key_of(one).encode(), encode(one, "policy")) for one in announced)
+
+
+_TEXTS = st.text(max_size=9) | st.text(min_size=60, max_size=70)
+_LONGS = st.integers(-(2**40), 2**40) | st.integers(-(2**63), 2**63 - 1)
+_FLAGS = st.booleans()
+_OPTIONAL = st.none() | _LONGS
+_VERDICTS = st.builds(
+    Verdict, _TEXTS, _TEXTS, _TEXTS, _TEXTS, _LONGS, _LONGS | st.just(NEVER_MS), _FLAGS, retracted=_FLAGS,
+    measured=_OPTIONAL,
+)  # fmt: skip
+_ANNOUNCEMENTS = st.builds(
+    Announcement,
+    case_id=_TEXTS,
+    kind=st.just("case") | _TEXTS,
+    unit=_TEXTS,
+    sign=_TEXTS,
+    sequence=_LONGS,
+    old=st.none() | st.tuples(_TEXTS, _TEXTS),
+    announced=_TEXTS,
+    reason=_TEXTS,
+    verdict=_VERDICTS,
+    evidence=st.lists(_TEXTS, max_size=3).map(tuple) | st.integers(60, 100).map(lambda count: ("E-1",) * count),
+    account_ref=st.none() | _TEXTS,
+    segment=st.builds(Segment, _TEXTS, _TEXTS, _TEXTS, _TEXTS, _TEXTS),
+    judged_ms=_LONGS,
+)
+
+
+@settings(max_examples=50)
+@given(_ANNOUNCEMENTS, _TEXTS)
+def test_a_message_is_what_fastavro_writes_by_the_schema(one: Announcement, policy: str) -> None:
+    """Whatever is announced, its bytes are those of a library that goes by the names of the fields."""
+    verdict, segment = one.verdict, one.segment
+    message = {
+        "id": id_of(one),
+        "case_id": one.case_id,
+        "unit_kind": one.kind,
+        "unit": one.unit,
+        "sign": one.sign,
+        "sequence": one.sequence,
+        "old": None if one.old is None else {"verdict": one.old[0], "reason": one.old[1]},
+        "verdict": one.announced,
+        "reason": one.reason,
+        "final": verdict.sealed,
+        "retracted": verdict.retracted,
+        "anchor": verdict.anchor_ms,
+        "seals_at": verdict.seal_ms if verdict.seal_ms < NEVER_MS else None,
+        "measured": verdict.measured,
+        "evidence": one.evidence,
+        "account_ref": one.account_ref,
+        **{name: getattr(segment, name) for name in ("priority", "region", "product", "tier", "provider")},
+        "judged_at": one.judged_ms or None,
+        "policy": policy,
+    }
+    assert encode(one, policy) == encode_plain(message)
 
 
 @settings(max_examples=60, deadline=None)

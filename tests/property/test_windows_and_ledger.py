@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cxstream.engine.ledger
 from cxstream.domain.cases import Case, Segment
 from cxstream.domain.facts import RejectedError
 from cxstream.domain.instant import DAY_MS, HOUR_MS
@@ -275,3 +277,30 @@ def test_segments_beyond_the_limit_are_shown_together() -> None:
         ledger.replace(None, record(Segment(priority="P1", region=region)))
     shown = {row.segment: row.units for row in ledger.rows() if row.level == "both"}
     assert shown == {"P1/a": 1, "P1/b": 1, "__other__": 2}
+
+
+@pytest.mark.parametrize("limit", ["SEGMENTS_KEPT", "LABELS_KEPT"])
+def test_what_is_kept_of_segments_decides_nothing(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """However few segments are kept with where they are counted, a record is taken back where it was counted."""
+    monkeypatch.setattr(cxstream.engine.ledger, limit, 2)
+    records = [record(Segment(priority=priority, region=region)) for priority in ("P1", "P3") for region in "abc"]
+    ledger = rebuilt(records, now_ms=1)
+    assert figures(ledger) == figures(*(rebuilt([one], now_ms=1) for one in records))
+    assert ledger.capped == len(records) / 2
+    assert len(ledger._figures) <= 2
+    for one in records:
+        ledger.replace(one, None)
+    assert (figures(ledger), ledger.units) == ({}, 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "capped"),
+    [({"seal_ms": 2 * HOUR_MS}, 1), ({"sealed": True}, 2), ({"anchor_ms": 1}, 1), ({"anchor_ms": HOUR_MS}, 2)],
+)
+def test_a_unit_is_capped_as_often_as_it_comes_to_be_counted(changed: dict[str, Any], capped: int) -> None:
+    """A revision that leaves a unit where it was counted does not count its label again."""
+    old = record(Segment(priority="P3"))
+    new = msgspec.structs.replace(old, verdicts=[msgspec.structs.replace(old.verdicts[0], **changed)])
+    ledger = rebuilt([old], now_ms=1)
+    ledger.replace(old, new)
+    assert ledger.capped == capped

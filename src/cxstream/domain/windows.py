@@ -30,18 +30,22 @@ class WindowedCounts(Generic[Key]):
 
     def add(self, key: Key, anchor_ms: int, count: int) -> None:
         """Count `count` more units (fewer, if negative) of a key; beyond the longest window it is forgotten."""
-        bucket = anchor_ms // BUCKET_MS
-        if bucket <= self._now - self._longest:
-            return
+        bucket, now = anchor_ms // BUCKET_MS, self._now
         counts = self._buckets.get(bucket)
         if counts is None:
+            if bucket <= now - self._longest:
+                return
             counts = self._buckets[bucket] = {}
-        _add(counts, key, count)
-        if not counts:
-            del self._buckets[bucket]
-        if bucket <= self._now:
+        total = counts.get(key, 0) + count
+        if total:
+            counts[key] = total
+        else:
+            counts.pop(key, None)
+            if not counts:
+                del self._buckets[bucket]
+        if bucket <= now:
             for length, sums in self._windows:
-                if bucket > self._now - length:
+                if bucket > now - length:
                     _add(sums, key, count)
 
     def advance(self, now_ms: int) -> bool:

@@ -145,11 +145,25 @@ def told_crowded(old: Board, new: Board, heard: Iterable[str]) -> list[str]:
 
 def told_by(old: Case, new: Case, policy: Policy) -> tuple[Postings, Postings]:
     """Return what a case tells boards, and what it tells its survivors, now that it has taken in facts."""
-    heard = new.relayed is not old.relayed and bool(_absorbing(new.relayed))
-    moved = heard or new.facts is not old.facts
+    types = {fact.type for case in (old, new) for fact in case.facts}
+    absorbs = any(_absorbing(case.relayed) for case in (old, new))
+    if absorbs or not types.isdisjoint(("merged", "corrected", "voided")):
+        moved = new.facts is not old.facts or (new.relayed is not old.relayed and absorbs)
+    else:
+        moved = new.facts is not old.facts and _identifies_more(old, new)
     boards = _news(for_boards(old, policy), for_boards(new, policy), new) if moved else {}
-    merged = any(fact.type == "merged" for case in (old, new) for fact in case.facts)
-    return boards, _news(for_survivors(old), for_survivors(new), new) if merged else {}
+    return boards, _news(for_survivors(old), for_survivors(new), new) if "merged" in types else {}
+
+
+def _identifies_more(old: Case, new: Case) -> bool:
+    """Whether a case without merges and amendments may say more of its asset, by the facts that came or were replaced.
+
+    What else such a case holds is told nobody, and changes nothing of what is.
+    """
+    before, after = ({id(fact): fact for fact in case.facts} for case in (old, new))
+    known = before | after
+    changed = [known[one] for one in before.keys() ^ after.keys()]
+    return any(fact.type in IDENTITY_TYPES or _names_replacement(fact) for fact in changed)
 
 
 def _news(old: Postings, new: Postings, case: Case) -> Postings:

@@ -6,7 +6,8 @@ is known of every case soon.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from cxstream.domain.verdict import Verdict
@@ -23,6 +24,17 @@ MOMENTS = {
 """The moments in order, and what a case must show for each."""
 
 
+def _hits(*signs: str) -> frozenset[tuple[str, str]]:
+    return frozenset((sign, verdict) for sign in signs for verdict in ("provisional_hit", "final_hit"))
+
+
+_ANSWERED = _hits("first_response")
+_FIXED = _hits("first_time_fix", "same_day")
+_SPOILT = frozenset({("on_time_arrival", "miss"), ("parts_ready", "miss")})
+_STAYED_FIXED = _hits("stayed_fixed")
+_EXTENDED = _hits("extended_value")
+
+
 class Step(NamedTuple):
     """A moment a case has reached, and the instant it is counted at in milliseconds."""
 
@@ -30,28 +42,18 @@ class Step(NamedTuple):
     anchor_ms: int
 
 
-def journey(verdicts: Iterable[Verdict]) -> Iterator[Step]:
-    """Yield the moments a case has reached, by its published verdicts."""
-    hit: set[str] = set()
-    missed: set[str] = set()
-    answered_ms: int | None = None
-    for verdict in verdicts:
-        if verdict.verdict == "miss":
-            missed.add(verdict.sign)
-        elif verdict.decided:
-            hit.add(verdict.sign)
-        if answered_ms is None and verdict.sign == "first_response" and verdict.decided:
-            answered_ms = verdict.anchor_ms
+def journey(verdicts: Sequence[Verdict]) -> list[Step]:
+    """Return the moments a case has reached, by its published verdicts."""
+    answered_ms = next((one.anchor_ms for one in verdicts if one.sign == "first_response" and one.decided), None)
     if answered_ms is None:
-        return
+        return []
+    said = {(one.sign, one.verdict) for one in verdicts}
     reached = (
         True,
-        "first_response" in hit and "easy_to_open" not in missed,
-        not hit.isdisjoint(("first_time_fix", "same_day")) and missed.isdisjoint(("on_time_arrival", "parts_ready")),
-        "stayed_fixed" in hit,
-        "extended_value" in hit,
+        not said.isdisjoint(_ANSWERED) and ("easy_to_open", "miss") not in said,
+        not said.isdisjoint(_FIXED) and said.isdisjoint(_SPOILT),
+        not said.isdisjoint(_STAYED_FIXED),
+        not said.isdisjoint(_EXTENDED),
+        False,
     )
-    for moment, is_reached in zip(MOMENTS, reached, strict=True):
-        if not is_reached:
-            return
-        yield Step(moment, answered_ms)
+    return [Step(moment, answered_ms) for moment in islice(MOMENTS, reached.index(False))]

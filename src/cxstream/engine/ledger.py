@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -29,7 +28,8 @@ LASTING = "lasting"
 BEYOND = "+Inf"
 TOTAL = "total"
 SEGMENTS_KEPT = 4096
-"""Segments whose labels are kept; beyond that they are made anew."""
+LABELS_KEPT = 1024
+"""Segments, and lists of their labels, of which is kept where they are counted; beyond that it is found out anew."""
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,12 +115,18 @@ class Published(Protocol):
         """Uses of the watched loopholes: which, and when in milliseconds."""
 
 
-Cell = tuple[str, str, str, Segment, int]
-"""State, sign (or moment, or loophole), detail, segment, and the instant in milliseconds: a bucket's beginning."""
-Tally = defaultdict[Cell, int]
-"""How much is counted where."""
-
 _BOUNDS = {name: sign.measure.bounds for name, sign in CATALOGUE.items() if sign.measure is not None}
+_STANDINGS = {
+    ("provisional_hit", False): ("good", "provisional"),
+    ("provisional_hit", True): ("good", "final"),
+    ("final_hit", False): ("good", "provisional"),
+    ("final_hit", True): ("good", "final"),
+    ("miss", False): ("bad", "provisional"),
+    ("miss", True): ("bad", "final"),
+    ("pending", False): ("pending", ""),
+    ("pending", True): ("pending", ""),
+}
+"""State and detail of a verdict that measures nothing and is not excluded, by its name and whether it is sealed."""
 _OF_UNITS = frozenset({"good", "bad", "pending", "excluded", MEASURED})
 """States of which every unit is in one."""
 _LIVE = frozenset({AT_RISK, LASTING, MEASURED, TOTAL, MOMENT})
@@ -129,6 +135,10 @@ _LIVE = frozenset({AT_RISK, LASTING, MEASURED, TOTAL, MOMENT})
 
 _Key = tuple[str, str, str, str]
 """Sign, state, detail and label of the segment."""
+_Standing = tuple[str, str, str]
+"""Sign (or moment, or loophole), state and detail."""
+_Add = Callable[[Any, int, int], None]
+"""Adds to what is counted under a key, at an instant in milliseconds, so many."""
 
 
 class _Place(NamedTuple):
@@ -138,6 +148,63 @@ class _Place(NamedTuple):
     counts: WindowedCounts[_Key]
     at_risk: WindowedCounts[_Key] | None
     lasting: Longest[tuple[str, str]]
+
+
+class _Figure:
+    """One figure of a segment at every level it is shown at: what is the same for all that is ever counted in it."""
+
+    __slots__ = ("adds", "is_capped", "is_of_units")
+
+    def __init__(
+        self, standing: _Standing, places: Iterable[_Place], labels: Sequence[str], *, is_capped: bool
+    ) -> None:
+        """Find out where it is counted; `labels` are those of the segment at every level."""
+        self.adds = list(_adds(standing, places, labels))
+        """The levels' counts, and the key in each."""
+        self.is_of_units = standing[1] in _OF_UNITS
+        """Whether units are counted."""
+        self.is_capped = is_capped and self.is_of_units
+        """Whether units are counted that have a label value outside its closed list."""
+
+
+def _adds(standing: _Standing, places: Iterable[_Place], labels: Sequence[str]) -> Iterator[tuple[_Add, Any]]:
+    """Yield where a figure is counted, and under which key there."""
+    sign, state, detail = standing
+    for place, label in zip(places, labels, strict=True):
+        if state in _LIVE:
+            if place.at_risk is None:
+                continue
+            if state == LASTING:
+                yield place.lasting.add, (sign, label)
+            elif state == AT_RISK:
+                yield place.at_risk.add, (sign, state, detail, label)
+            else:
+                yield place.counts.add, (sign, MEASURED if state == TOTAL else state, detail, label)
+        elif not place.dimensions:
+            yield place.counts.add, (sign, state, detail, label)
+        elif state in ("good", "bad"):
+            yield place.counts.add, (sign, state, "", label)
+
+
+class _Figures(dict[_Standing, _Figure]):
+    """The figures of a segment, each made when it is first asked for."""
+
+    def __init__(self, places: Iterable[_Place], labels: Sequence[str]) -> None:
+        super().__init__()
+        self.is_capped = any(OTHER in label.split("/") for label in labels)
+        """Whether a value of the segment is outside its closed list."""
+        self._places = places
+        self._labels = labels
+
+    def __missing__(self, standing: _Standing) -> _Figure:
+        figure = self[standing] = _Figure(standing, self._places, self._labels, is_capped=self.is_capped)
+        return figure
+
+
+_Cell = tuple[_Figure, int, int]
+"""A figure, an instant in milliseconds (the beginning of a bucket; of what lasts, its own), and how much is there."""
+Tally = defaultdict[tuple[_Figure, int], int]
+"""Cells added up: how much is counted in which figure at which instant."""
 
 
 class Ledger:
@@ -157,7 +224,8 @@ class Ledger:
             )
             for level in windows.levels
         }
-        self._labels: dict[Segment, tuple[tuple[str, ...], bool]] = {}
+        self._figures: dict[Segment, _Figures] = {}
+        self._figures_by_labels: dict[tuple[str, ...], _Figures] = {}
         self.units = 0
         """Units the records contribute, whatever their anchor."""
         self.version = 0
@@ -167,82 +235,100 @@ class Ledger:
 
     def replace(self, old: Published | None, new: Published | None) -> None:
         """Take back what the old record of a case contributed and add what the new one does; None: no record."""
-        tally = Tally(int)
-        kept: set[int] = set()
         if old is not None and new is not None and old.segment == new.segment:
-            # Most verdicts of a revised record are the very objects of the one before: those cancel out.
-            kept = {id(verdict) for verdict in old.verdicts} & {id(verdict) for verdict in new.verdicts}
-        for record, times in ((old, -1), (new, 1)):
-            if record is not None:
-                self.tally(tally, record, times, kept)
-        self.apply(tally)
+            before, after = self._changed(old, new)
+        else:
+            before, after = ([] if record is None else self._cells(record) for record in (old, new))
+        if before or after:
+            self._count(before, -1)
+            self._count(after, 1)
 
-    def tally(self, tally: Tally, record: Published, times: int = 1, kept: AbstractSet[int] = frozenset()) -> None:
-        """Add to a tally what a record contributes, so many times; `kept` are ids of verdict objects left out."""
-        segment, signs = record.segment, self._windows.signs
-        for verdict in record.verdicts:
-            if id(verdict) in kept or (signs is not None and verdict.sign not in signs):
+    def tally(self, tally: Tally, record: Published) -> None:
+        """Add to a tally what a record contributes."""
+        for figure, at_ms, count in self._cells(record):
+            tally[figure, at_ms] += count
+
+    def apply(self, tally: Mapping[tuple[_Figure, int], int]) -> None:
+        """Count what a tally holds."""
+        self._count(((figure, at_ms, count) for (figure, at_ms), count in tally.items()), 1)
+
+    def _count(self, cells: Iterable[_Cell], times: int) -> None:
+        """Count cells so many times: once, or once less."""
+        units = 0
+        for figure, at_ms, count in cells:
+            more = count * times
+            if figure.is_of_units:
+                units += more
+                if figure.is_capped:
+                    self.capped += max(0, more)
+            for add, key in figure.adds:
+                add(key, at_ms, more)
+        self.units += units
+        self.version += 1
+
+    def _cells(self, record: Published) -> list[_Cell]:
+        """Return what a record contributes."""
+        figures = self._figures_of(record.segment)
+        cells = self._standing_cells(figures, record.verdicts)
+        cells += _instant_cells(figures, MOMENT, journey(record.verdicts))
+        cells += _instant_cells(figures, LOOPHOLE, record.sightings)
+        return cells
+
+    def _changed(self, old: Published, new: Published) -> tuple[list[_Cell], list[_Cell]]:
+        """Return what a record contributed and one of the same segment that follows it does not, and the reverse.
+
+        Most verdicts of a revised record are the very objects of the one before.
+        """
+        figures = self._figures_of(new.segment)
+        kept = set(map(id, old.verdicts)).intersection(map(id, new.verdicts))
+        before = self._standing_cells(figures, [one for one in old.verdicts if id(one) not in kept])
+        after = self._standing_cells(figures, [one for one in new.verdicts if id(one) not in kept])
+        if figures.is_capped:
+            same = Counter(before) & Counter(after)
+            self.capped -= sum(times for cell, times in same.items() if cell[0].is_capped)
+        if before or after:
+            steps, now = journey(old.verdicts), journey(new.verdicts)
+            before += _instant_cells(figures, MOMENT, [step for step in steps if step not in now])
+            after += _instant_cells(figures, MOMENT, [step for step in now if step not in steps])
+        if old.sightings != new.sightings:
+            before += _instant_cells(figures, LOOPHOLE, old.sightings)
+            after += _instant_cells(figures, LOOPHOLE, new.sightings)
+        return before, after
+
+    def _standing_cells(self, figures: _Figures, verdicts: Iterable[Verdict]) -> list[_Cell]:
+        """Return where units are counted by their verdicts."""
+        signs, horizon_ms = self._windows.signs, self._windows.risk_horizon_ms
+        cells: list[_Cell] = []
+        for verdict in verdicts:
+            sign = verdict.sign
+            if signs is not None and sign not in signs:
                 continue
-            sign, bucket_ms = verdict.sign, _bucket_ms(verdict.anchor_ms)
+            bucket_ms = verdict.anchor_ms - verdict.anchor_ms % BUCKET_MS
             state, detail = standing_of(verdict)
-            tally[state, sign, detail, segment, bucket_ms] += times
+            cells.append((figures[sign, state, detail], bucket_ms, 1))
             if state == MEASURED:
-                tally[TOTAL, sign, TOTAL, segment, bucket_ms] += times * (verdict.measured or 0)
+                cells.append((figures[sign, TOTAL, TOTAL], bucket_ms, verdict.measured or 0))
             if verdict.retracted:
-                tally["retracted", sign, "", segment, bucket_ms] += times
+                cells.append((figures[sign, "retracted", ""], bucket_ms, 1))
             if verdict.due_ms < NEVER_MS:
                 # In the window that ends now from the horizon before it is due until it is due.
-                enters_ms = verdict.due_ms - self._windows.risk_horizon_ms
-                tally[AT_RISK, sign, "", segment, _bucket_ms(enters_ms)] += times
+                cells.append((figures[sign, AT_RISK, ""], _bucket_ms(verdict.due_ms - horizon_ms), 1))
             if verdict.since_ms is not None:
-                tally[LASTING, sign, "", segment, verdict.since_ms] += times
-        for loophole, at_ms in record.sightings:
-            tally[LOOPHOLE, loophole, "", segment, _bucket_ms(at_ms)] += times
-        for moment, at_ms in journey(record.verdicts):
-            tally[MOMENT, moment, "", segment, _bucket_ms(at_ms)] += times
+                cells.append((figures[sign, LASTING, ""], verdict.since_ms, 1))
+        return cells
 
-    def apply(self, tally: Mapping[Cell, int]) -> None:
-        """Count what a tally holds."""
-        for (state, sign, detail, segment, at_ms), count in tally.items():
-            if not count:
-                continue
-            self.version += 1
-            labels, is_capped = self._labels_of(segment)
-            if state in _OF_UNITS:
-                self.units += count
-                self.capped += max(0, count) if is_capped else 0
-            if state in _LIVE:
-                self._add_live(state, (sign, MEASURED if state == TOTAL else state, detail), labels, at_ms, count)
-                continue
-            is_decided = state in ("good", "bad")
-            for place, label in zip(self._places.values(), labels, strict=True):
-                if not place.dimensions:
-                    place.counts.add((sign, state, detail, label), at_ms, count)
-                elif is_decided:
-                    place.counts.add((sign, state, "", label), at_ms, count)
-
-    def _add_live(
-        self, state: str, figure: tuple[str, str, str], labels: Sequence[str], at_ms: int, count: int
-    ) -> None:
-        """Count what is shown at the live levels alone."""
-        for place, label in zip(self._places.values(), labels, strict=True):
-            if place.at_risk is None:
-                continue
-            if state == LASTING:
-                place.lasting.add((figure[0], label), at_ms, count)
-            else:
-                counts = place.at_risk if state == AT_RISK else place.counts
-                counts.add((*figure, label), at_ms, count)
-
-    def _labels_of(self, segment: Segment) -> tuple[tuple[str, ...], bool]:
-        """Return the label of a segment at every level, and whether a value is outside its closed list."""
-        known = self._labels.get(segment)
-        if known is None:
-            if len(self._labels) >= SEGMENTS_KEPT:
-                self._labels.clear()
-            labels = tuple(label_of(segment, place.dimensions, self._windows) for place in self._places.values())
-            known = self._labels[segment] = labels, any(OTHER in label.split("/") for label in labels)
-        return known
+    def _figures_of(self, segment: Segment) -> _Figures:
+        """Return the figures of a segment: those of all that have the same labels."""
+        figures = self._figures.get(segment)
+        if figures is None:
+            if len(self._figures) >= SEGMENTS_KEPT or len(self._figures_by_labels) >= LABELS_KEPT:
+                self._figures.clear()
+                self._figures_by_labels.clear()
+            places = self._places.values()
+            labels = tuple(label_of(segment, place.dimensions, self._windows) for place in places)
+            figures = self._figures_by_labels.setdefault(labels, _Figures(places, labels))
+            self._figures[segment] = figures
+        return figures
 
     def advance(self, now_ms: int) -> None:
         """Let windows end at `now_ms`: what they no longer cover expires."""
@@ -351,18 +437,17 @@ class Scope(NamedTuple):
 
 def standing_of(verdict: Verdict) -> tuple[str, str]:
     """Return how a unit is counted: its state, and the detail of it."""
-    match verdict.verdict:
-        case "provisional_hit" | "final_hit" if verdict.measured is not None:
-            measured = verdict.measured
-            return MEASURED, next((str(bound) for bound in _BOUNDS[verdict.sign] if measured <= bound), BEYOND)
-        case "provisional_hit" | "final_hit":
-            return "good", "final" if verdict.sealed else "provisional"
-        case "miss":
-            return "bad", "final" if verdict.sealed else "provisional"
-        case "excluded":
-            return "excluded", verdict.reason
-        case _:
-            return "pending", ""
+    name, measured = verdict.verdict, verdict.measured
+    if name == "excluded":
+        return name, verdict.reason
+    if measured is not None and name in ("provisional_hit", "final_hit"):
+        return MEASURED, next((str(bound) for bound in _BOUNDS[verdict.sign] if measured <= bound), BEYOND)
+    return _STANDINGS[name, verdict.sealed]
+
+
+def _instant_cells(figures: _Figures, state: str, instants: Iterable[tuple[str, int]]) -> list[_Cell]:
+    """Return where instants are counted: moments of the journey, or uses of loopholes."""
+    return [(figures[name, state, ""], _bucket_ms(at_ms), 1) for name, at_ms in instants]
 
 
 def _bucket_ms(at_ms: int) -> int:

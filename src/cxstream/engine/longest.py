@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
@@ -10,34 +9,46 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 
+class _Begun:
+    """What began under one key: how often when, the instants in a heap (some that count no more), how many in all."""
+
+    __slots__ = ("counts", "heap", "total")
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+        self.heap: list[int] = []
+        self.total = 0
+
+
 class Longest(Generic[Key]):
     """Beginnings by key, each as often as it was added: how many last, and since when the longest does."""
 
     def __init__(self) -> None:
-        self._counts: dict[Key, Counter[int]] = {}
-        self._heaps: dict[Key, list[int]] = {}
-        self._totals: Counter[Key] = Counter()
+        self._begun: dict[Key, _Begun] = {}
 
     def add(self, key: Key, since_ms: int, count: int) -> None:
         """Add something of a key that began at `since_ms`, in milliseconds, `count` times; negative: take it back."""
-        counts = self._counts.setdefault(key, Counter())
-        heap = self._heaps.setdefault(key, [])
-        if not counts[since_ms]:
+        begun = self._begun.get(key)
+        if begun is None:
+            begun = self._begun[key] = _Begun()
+        counts, heap = begun.counts, begun.heap
+        before = counts.get(since_ms, 0)
+        begun.total += count
+        if not before:
             heappush(heap, since_ms)
-        counts[since_ms] += count
-        self._totals[key] += count
-        if not counts[since_ms]:
-            del counts[since_ms]
+        if before + count:
+            counts[since_ms] = before + count
+        else:
+            counts.pop(since_ms, None)
         if not counts:
-            del self._counts[key], self._heaps[key], self._totals[key]
+            del self._begun[key]
         elif len(heap) > 2 * len(counts) + 64:
             heap[:] = counts
             heapify(heap)
 
     def lasting(self) -> Iterator[tuple[Key, int, int]]:
         """Yield every key with how many last and since when the longest does, in milliseconds."""
-        for key, counts in self._counts.items():
-            heap = self._heaps[key]
-            while heap[0] not in counts:
-                heappop(heap)
-            yield key, self._totals[key], heap[0]
+        for key, begun in self._begun.items():
+            while begun.heap[0] not in begun.counts:
+                heappop(begun.heap)
+            yield key, begun.total, begun.heap[0]

@@ -113,6 +113,8 @@ def announcements(
 
     `evidence` is that of the verdicts which have just been judged; without it, they are judged once more, as they were.
     """
+    if not case.transitions:
+        return
     units = Units(case, policy) if evidence is None and case.facts else None
     account_ref = account_ref_of(case)
     for transition in case.transitions:
@@ -146,5 +148,5 @@ def announcements(
 
 def account_ref_of(case: Case) -> str | None:
     """Return the account that the opening in force states; a case that holds no facts any more has none."""
-    openings = [fact for fact in effective(case.facts) if (fact.topic, fact.type) == ("ticket", "opened")]
+    openings = [fact for fact in effective(case.facts) if fact.type == "opened" and fact.topic == "ticket"]
     return min(openings, key=world_order).text("account_ref") if openings else None

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
-from io import BytesIO
-from typing import Any, NamedTuple
+from functools import cache, lru_cache
 from urllib.parse import quote
 
-import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 from faust.types import TP
 
@@ -26,26 +23,31 @@ OFFSET_HEADER = "cxstream-changelog-offset"
 """Of the record a message was made from, in the changelog of cases: everything before it has been announced."""
 
 
-class _Written(NamedTuple):
-    """A schema to write by, and what precedes each message: the marker and fingerprint of single-object encoding."""
-
-    schema: Any
-    prefix: bytes
+WORDS_KEPT = 4096
+"""Words of which it is kept how they are written: those of the vocabulary, and of segments."""
+NUMBERS_KEPT = 256
+IDS_KEPT = 256
+"""What the messages of a few cases share: their instants, and their ids."""
 
 
 @cache
-def _schema() -> _Written:
-    canonical = to_parsing_canonical_form(json.loads(packaged("verdict")[SCHEMA]))  # without logical types: quicker
-    crc = bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
-    return _Written(fastavro.parse_schema(json.loads(canonical)), b"\xc3\x01" + crc)
+def _prefix() -> bytes:
+    """Return what precedes each message: the marker of single-object encoding and the fingerprint of the schema."""
+    canonical = to_parsing_canonical_form(json.loads(packaged("verdict")[SCHEMA]))
+    return b"\xc3\x01" + bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
 
 
 def key_of(announcement: Announcement) -> str:
     """Return the key of the unit: the case, and for what is no case also its kind and id; each percent-encoded."""
-    case_id = quote(announcement.case_id, safe="")
+    case_id = _quoted(announcement.case_id)
     if announcement.kind == "case":
         return case_id
-    return f"{case_id}/{announcement.kind}/{quote(announcement.unit, safe='')}"
+    return f"{case_id}/{announcement.kind}/{_quoted(announcement.unit)}"
+
+
+@lru_cache(IDS_KEPT)
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
 
 
 def id_of(announcement: Announcement) -> str:
@@ -54,34 +56,66 @@ def id_of(announcement: Announcement) -> str:
 
 
 def encode(announcement: Announcement, policy: str) -> bytes:
-    """Write an announcement, single-object encoded; `policy` is the fingerprint of the one in force."""
-    verdict, old = announcement.verdict, announcement.old
-    schema, prefix = _schema()
-    message = {
-        "id": id_of(announcement),
-        "case_id": announcement.case_id,
-        "unit_kind": announcement.kind,
-        "unit": announcement.unit,
-        "sign": announcement.sign,
-        "sequence": announcement.sequence,
-        "old": None if old is None else {"verdict": old[0], "reason": old[1]},
-        "verdict": announcement.announced,
-        "reason": announcement.reason,
-        "final": verdict.sealed,
-        "retracted": verdict.retracted,
-        "anchor": verdict.anchor_ms,
-        "seals_at": verdict.seal_ms if verdict.seal_ms < NEVER_MS else None,
-        "measured": verdict.measured,
-        "evidence": announcement.evidence,
-        "account_ref": announcement.account_ref,
-        **{name: getattr(announcement.segment, name) for name in announcement.segment.__struct_fields__},
-        "judged_at": announcement.judged_ms or None,
-        "policy": policy,
-    }
-    written = BytesIO()
-    written.write(prefix)
-    fastavro.schemaless_writer(written, schema, message)
-    return written.getvalue()
+    """Write an announcement by the schema, single-object encoded; `policy` is the fingerprint of the one in force."""
+    verdict, old, evidence = announcement.verdict, announcement.old, announcement.evidence
+    account_ref, segment, judged_ms = announcement.account_ref, announcement.segment, announcement.judged_ms
+    return b"".join(
+        (
+            _prefix(),
+            _text(id_of(announcement)),
+            _text(announcement.case_id),
+            _word(announcement.kind),
+            _text(announcement.unit),
+            _word(announcement.sign),
+            _long(announcement.sequence),
+            _NULL if old is None else _VALUE + _word(old[0]) + _word(old[1]),
+            _word(announcement.announced),
+            _word(announcement.reason),
+            _TRUE if verdict.sealed else _FALSE,
+            _TRUE if verdict.retracted else _FALSE,
+            _long(verdict.anchor_ms),
+            _VALUE + _long(verdict.seal_ms) if verdict.seal_ms < NEVER_MS else _NULL,
+            _NULL if verdict.measured is None else _VALUE + _long(verdict.measured),
+            _long(len(evidence)) if evidence else b"",
+            *map(_text, evidence),
+            _END,
+            _NULL if account_ref is None else _VALUE + _text(account_ref),
+            _word(segment.priority),
+            _word(segment.region),
+            _word(segment.product),
+            _word(segment.tier),
+            _word(segment.provider),
+            _VALUE + _long(judged_ms) if judged_ms else _NULL,
+            _word(policy),
+        )
+    )
+
+
+_NULL, _VALUE = b"\x00", b"\x02"
+"""Which branch follows, of a union of null and something."""
+_FALSE, _TRUE = b"\x00", b"\x01"
+_END = b"\x00"
+"""After the one block of an array, or instead of it."""
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return _long(len(data)) + data
+
+
+_word = lru_cache(WORDS_KEPT)(_text)
+
+
+@lru_cache(NUMBERS_KEPT)
+def _long(number: int) -> bytes:
+    """Return a whole number as Avro writes it: zigzag, then seven bits a byte, the lowest first."""
+    rest = number << 1 if number >= 0 else ~(number << 1)
+    written = bytearray()
+    while rest >> 7:
+        written.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    written.append(rest)
+    return bytes(written)
 
 
 class VerdictStream:
