@@ -62,6 +62,8 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
 """How often the clock is looked at for cases it may have changed."""
+DUE_AT_ONCE = 1_000
+"""Cases that are judged again by the clock before batches get their turn."""
 SAY_EVERY_MS = 1000
 """How often the group is told how far the partitions of this worker are."""
 
@@ -160,7 +162,7 @@ class Worker:
             residue_key=residue_key(settings),
             verdicts=verdict_stream or None,
             quality=self.sources,
-            due_limit=settings.limits.max_batch_records,
+            due_limit=min(settings.limits.max_batch_records, DUE_AT_ONCE),
             max_record_bytes=LARGE_MESSAGE_BYTES // 8,
         )
         engine.process(self._agent.process)

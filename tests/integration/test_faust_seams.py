@@ -29,7 +29,7 @@ from faust.types import TP
 
 from cxstream.kafka.changelog_table import BatchProducer, ChangelogTable, OffsetRange, Outgoing, RecordTooLargeError
 from cxstream.kafka.engine import EngineApp, EngineSettings, run
-from cxstream.kafka.partition_batches import PartitionBatch, PartitionBatches, ReadRange
+from cxstream.kafka.partition_batches import PartitionBatch, PartitionBatches, ReadRange, Record
 
 PARTITIONS = 4
 
@@ -82,24 +82,26 @@ def run_worker(options: dict[str, Any]) -> None:  # noqa: PLR0915 - the whole ti
     poison = options.get("poison", "no record").encode()
 
     async def count_ids(batch: PartitionBatch) -> None:
-        number = batch.tp.partition
-        if any(record.value == poison for record in batch.records):
+        number = batch.number
+        records = [record for topic in batch.records for record in batch.records[topic]]
+        if any(record.value == poison for record in records):
             raise ArithmeticError("poisoned record")
         if options.get("noop"):
-            items = [(key, bytes(33)) for key in {record.key for record in batch.records}]
+            items = [(key, bytes(33)) for key in {record.key for record in records}]
         else:
-            items = fold_ids(batch, table.get)
+            items = fold_ids(number, records, table.get)
         await asyncio.sleep(options.get("slow", 0))
         await held(batch, folder)
         writes: list[Any] = [table.put_many(number, items)]
         if options.get("relay"):
-            relayed = [Outgoing(r.key, r.value, [("from", b"%d" % r.offset)], r.timestamp) for r in batch.records]
+            relayed = [Outgoing(r.key, r.value, [("from", b"%d" % r.offset)], r.timestamp) for r in records]
             writes.append(app.produce_many(options["relay"], None, relayed))
         await asyncio.gather(*writes)
         if options.get("log_offsets"):
-            delivered.write(f"{batch.tp.topic} {number} {batch.generation} {[r.offset for r in batch.records]}\n")
+            for topic, taken in batch.records.items():
+                delivered.write(f"{topic} {number} {batch.generation} {[r.offset for r in taken]}\n")
         batch.ack()
-        count[0] += len(batch.records)
+        count[0] += len(records)
         if count[0] == options.get("measure"):
             wall, cpu = time.perf_counter() - first[0], time.process_time() - first[1]
             (folder / "speed").write_text(f"{count[0] / wall:,.0f} events/s, {cpu / count[0] * 1e6:.1f} us CPU/event")
@@ -173,13 +175,15 @@ def hold_completion(app: EngineApp, folder: Path) -> None:
     recovery.on_recovery_completed = held_completion
 
 
-def fold_ids(batch: PartitionBatch, value_of: Callable[[int, bytes], bytes | None]) -> list[tuple[bytes, bytes]]:
-    """Return the new value of every key in the batch: the ids it had and the ids that came."""
+def fold_ids(
+    number: int, records: list[Record], value_of: Callable[[int, bytes], bytes | None]
+) -> list[tuple[bytes, bytes]]:
+    """Return the new value of every key in the records: the ids it had and the ids that came."""
     seen: dict[bytes, int] = {}
-    for record in batch.records:
+    for record in records:
         before = seen.get(record.key)
         if before is None:
-            before = int.from_bytes(value_of(batch.tp.partition, record.key) or b"", "big")
+            before = int.from_bytes(value_of(number, record.key) or b"", "big")
         seen[record.key] = before | 1 << int(record.value)
     return [(key, ids.to_bytes(ids.bit_length() // 8 + 1, "big")) for key, ids in seen.items()]
 
@@ -681,40 +685,79 @@ def test_throughput_of_one_write_per_key_and_batch(case: Case, capsys: pytest.Ca
 
 
 def test_one_batch_of_a_partition_number_is_in_flight_and_gaps_are_committed() -> None:
-    """Batches of one number come one by one over all topics; what is given up can no longer be acknowledged."""
+    """Batches of one number come one by one, each over all topics; what is given up can no longer be acknowledged."""
 
     async def walk() -> None:
         a, b, other = TP("a", 1), TP("b", 1), TP("a", 2)
         batches = PartitionBatches(max_batch_records=2)
         batches.open(7, {a: (10, 99), b: (0, 99), other: (0, 99)})
-
-        def records(*offsets: int) -> list[Any]:
-            return [SimpleNamespace(offset=offset) for offset in offsets]
-
-        batches.offer(a, ReadRange(records(10, 11, 15), 20))
-        batches.offer(a, ReadRange(records(11, 15), 20))  # read again: refused
-        batches.offer(b, ReadRange(records(0), 1))
+        batches.offer(a, ReadRange(stamped(10, 11, 15), 20))
+        batches.offer(a, ReadRange(stamped(11, 15), 20))  # read again: refused
+        batches.offer(b, ReadRange(stamped(3), 4))
         batches.offer(other, ReadRange([], 5))  # nothing but control records
         assert (batches.refused_records, batches.committable(other), batches.committable(a)) == (2, 5, None)
         one = await anext(batches)
-        assert (one.tp, [r.offset for r in one.records], one.next_offset, one.generation) == (a, [10, 11], 15, 7)
+        assert (one.number, offsets_of(one), one.generation) == (1, {"a": [10, 11], "b": [3]}, 7)
+        batches.offer(b, ReadRange([], 9))  # a gap behind what is in flight
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(batches), 0.05)
+        assert batches.committable(a) is None
+        assert batches.committable(b) == 3, "nothing but a gap is before it"
         assert one.ack()
         assert not one.ack()
-        assert batches.committable(a) == 15
+        assert (batches.committable(a), batches.committable(b)) == (15, 9)
         two = await anext(batches)
-        assert two.tp == b  # the other topic's turn
-        assert two.ack()
+        assert offsets_of(two) == {"a": [15]}
+        batches.offer(a, ReadRange(stamped(20), 21))
+        batches.close()
+        assert two.ack(), "given up, and awaited"
+        assert batches.committable(a) == 20, "what was dropped is not acknowledged with it"
+        assert await batches.drain(0.01) == frozenset()
+        batches.forget()
+        batches.open(8, {a: (20, 99)})
+        batches.offer(a, ReadRange(stamped(20), 21))
         three = await anext(batches)
-        assert (three.tp, three.next_offset) == (a, 20)
         batches.close()
         assert await batches.drain(0.01) == {1}
         assert not three.current
         assert not three.ack()
-        assert batches.committable(a) == 15
+        assert batches.committable(a) is None
 
     asyncio.run(walk())
+
+
+def test_what_fits_into_no_batch_is_taken_by_its_time() -> None:
+    """All topics go up to the same delivery time; one that lags keeps none waiting, and one that is ahead none back."""
+
+    async def walk() -> None:
+        batches = PartitionBatches(max_batch_records=8)
+        batches.open(7, {TP(topic, 0): (0, 99) for topic in ("often", "seldom", "ahead", "short")})
+        batches.offer(TP("often", 0), ReadRange(stamped(*range(20)), 20))
+        batches.offer(TP("seldom", 0), ReadRange(stamped(*range(0, 20, 2)), 20))
+        batches.offer(TP("ahead", 0), ReadRange(stamped(*range(50, 60)), 60))
+        batches.offer(TP("short", 0), ReadRange(stamped(90), 91))
+        taken = []
+        while len(taken) < 3:
+            batch = await anext(batches)
+            taken.append(offsets_of(batch))
+            assert batch.ack()
+        assert taken == [
+            {"ahead": [50, 51], "often": [*range(8)], "seldom": [0, 2, 4, 6], "short": [90]},
+            {"ahead": [52, 53], "often": [*range(8, 16)], "seldom": [8, 10, 12, 14]},
+            {"ahead": [*range(54, 60)], "often": [16, 17, 18, 19], "seldom": [16, 18]},
+        ]
+
+    asyncio.run(walk())
+
+
+def stamped(*offsets: int) -> list[Any]:
+    """Return records that were each delivered at the time of their offset."""
+    return [SimpleNamespace(offset=offset, timestamp=offset) for offset in offsets]
+
+
+def offsets_of(batch: PartitionBatch) -> dict[str, list[int]]:
+    """Return what a batch holds of each topic."""
+    return {topic: [record.offset for record in records] for topic, records in batch.records.items()}
 
 
 def test_a_record_larger_than_a_produce_batch_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from aiokafka.errors import KafkaError
@@ -258,19 +258,23 @@ class Life:
         await self.partition.rebuild(self.cases.items_of(NUMBER), self.agent.judged_under)
 
     async def process(self, topic: str, records: Sequence[Record]) -> None:
-        """Process one batch of a topic; what the agent raises is raised, and then nothing is acknowledged."""
-        if records:
+        """Process a batch that holds one topic; what the agent raises is raised, and then nothing is acknowledged."""
+        await self.process_all({topic: records})
+
+    async def process_all(self, records: Mapping[str, Sequence[Record]]) -> None:
+        """Process a batch of several topics."""
+        queued = {topic: list(some) for topic, some in records.items() if some}
+        if queued:
             acked: list[PartitionBatch] = []
 
             def acknowledge(batch: PartitionBatch) -> bool:
                 acked.append(batch)
                 return True
 
-            tp, next_offset = TP(topic, NUMBER), records[-1].offset + 1
-            batch = PartitionBatch(tp, list(records), next_offset, 1, acknowledge, lambda _batch: not acked)
+            batch = PartitionBatch(NUMBER, queued, 1, acknowledge, lambda _batch: not acked)
             await self.agent.process(batch)
             assert acked == [batch], "processed, and not acknowledged once"
-            self.acknowledged += len(records) if topic in TOPICS else 0
+            self.acknowledged += sum(len(queued.get(topic, ())) for topic in TOPICS)
 
     async def settle(self) -> None:
         """Let what was relayed reach boards and cases, until nothing more is."""
@@ -278,8 +282,10 @@ class Life:
             waiting = {topic: list(self.broker.produced.get(topic, ())) for topic in (ASSETS, RELAYS)}
             if not any(waiting.values()):
                 return
+            await self.process_all(
+                {topic: [Record(one.key, one.value, 0) for one in sent] for topic, sent in waiting.items()}
+            )
             for topic, sent in waiting.items():
-                await self.process(topic, [Record(one.key, one.value, 0) for one in sent])
                 del self.broker.produced.get(topic, [])[: len(sent)]
         raise AssertionError("relays beget relays without end")
 

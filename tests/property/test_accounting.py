@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -49,8 +49,7 @@ class Stopped:
         return self.now_ms
 
 
-@dataclass(frozen=True)
-class Sent:
+class Sent(NamedTuple):
     """A record and the topic it is on."""
 
     topic: str
@@ -101,19 +100,26 @@ def _sent(draw: st.DrawFn) -> Sent:
 
 
 _histories = st.lists(st.lists(_sent(), min_size=1, max_size=12), min_size=1, max_size=5)
-"""Batches; each is given topic by topic."""
+"""Batches of any topics."""
+
+Batch = dict[str, list[Record]]
 
 
-def _batches(history: Sequence[Sequence[Sent]]) -> list[tuple[str, list[Record]]]:
-    """Return the batches of each topic in order, with offsets."""
+def _batches(history: Sequence[Sequence[Sent]]) -> list[Batch]:
+    """Return the batches in order, by topic, with offsets."""
     offsets: Counter[str] = Counter()
     batches = []
     for mixed in history:
-        for topic in sorted({sent.topic for sent in mixed}):
-            records = [sent.record for sent in mixed if sent.topic == topic]
-            batches.append((topic, [one._replace(offset=offsets[topic] + n) for n, one in enumerate(records)]))
-            offsets[topic] += len(records)
+        batch: Batch = {}
+        for topic, record in mixed:
+            batch.setdefault(topic, []).append(record._replace(offset=offsets[topic]))
+            offsets[topic] += 1
+        batches.append(batch)
     return batches
+
+
+def _size(batches: Sequence[Batch]) -> int:
+    return sum(len(records) for batch in batches for records in batch.values())
 
 
 def _decoded(topic: str, record: Record) -> tuple[str, Fact]:
@@ -121,36 +127,37 @@ def _decoded(topic: str, record: Record) -> tuple[str, Fact]:
     return CODEC.decode(topic, record.key, record.value, record.timestamp, record.headers, trusted=trusted)
 
 
-def _deliveries(topic: str, records: Sequence[Record]) -> list[int]:
+def _deliveries(batch: Batch) -> list[int]:
     delivered = []
-    for record in records:
-        with suppress(RejectedError):
-            delivered.append(_decoded(topic, record)[1].delivered_ms)
+    for topic, records in batch.items():
+        for record in records:
+            with suppress(RejectedError):
+                delivered.append(_decoded(topic, record)[1].delivered_ms)
     return delivered
 
 
 def _expected(
     known: Mapping[bytes, bytes],
-    topic: str,
-    records: Sequence[Record],
+    batch: Batch,
     now_ms: int,
-    refused: Collection[int],
+    refused: Collection[tuple[str, int]],
     policy: Policy,
-) -> Counter[str]:
-    """Say what becomes of each record of a batch, one after the other.
+) -> dict[str, Counter[str]]:
+    """Say what becomes of each record of a batch, one after the other, by topic.
 
-    `known` are the records of cases before it, `refused` the offsets of facts that are dead letters, though facts.
+    `known` are the records of cases before it, `refused` where facts are that are dead letters, though facts.
     """
     cases: dict[str, Case] = {}
-    found: Counter[str] = Counter()
+    ends: dict[str, Counter[str]] = {topic: Counter() for topic in vocabulary.TOPICS}
     new: list[tuple[str, Fact]] = []
-    for record in records:
+    for topic, record in [(name, one) for name in vocabulary.TOPICS for one in batch.get(name, ())]:
+        found = ends[topic]
         try:
             case_id, fact = _decoded(topic, record)
         except RejectedError:
             found["dead_letter"] += 1
             continue
-        if record.offset in refused:
+        if (topic, record.offset) in refused:
             found["dead_letter"] += 1
             continue
         if case_id not in cases:
@@ -168,17 +175,15 @@ def _expected(
             new.append((case_id, fact))
     for case_id, fact in new:
         late = assess(cases[case_id], TIER_A, policy, Clock.at(now_ms)).late_event_ids
-        found["after_seal" if fact.event_id in late else "applied"] += 1
-    return found
+        ends[fact.topic]["after_seal" if fact.event_id in late else "applied"] += 1
+    return ends
 
 
 def _balanced(life: Life) -> None:
     assert not unaccounted(life.scrape())
 
 
-async def _live(
-    broker: Broker, batches: Sequence[tuple[str, list[Record]]], policy: Policy = POLICY
-) -> tuple[Life, int]:
+async def _live(broker: Broker, batches: Sequence[Batch], policy: Policy = POLICY) -> tuple[Life, int]:
     """Run a process over batches until it crashes or all are acknowledged; return it, and how many batches were.
 
     It is the time of the latest delivery so far.
@@ -189,17 +194,18 @@ async def _live(
     await life.recover()
     said: dict[str, Counter[str]] = {topic: Counter() for topic in vocabulary.TOPICS}
     earlier = Counter(broker.letters())
-    for done, (topic, records) in enumerate(batches):
-        clock.now_ms = max([clock.now_ms, *_deliveries(topic, records)])
+    for done, batch in enumerate(batches):
+        clock.now_ms = max([clock.now_ms, *_deliveries(batch)])
         known = dict(broker.tables["cases"])
         try:
-            await life.process(topic, records)
+            await life.process_all(batch)
         except CrashError:
             assert dispositions(life.scrape()) == said, "a batch that was not acknowledged was counted"
             return life, done
         letters = Counter(broker.letters()) - earlier
-        refused = {one.offset for one in letters if (one.source, one.reason) == (topic, TOO_OLD)}
-        said[topic] += _expected(known, topic, records, clock.now_ms, refused, policy)
+        refused = {(one.source, one.offset) for one in letters if one.reason == TOO_OLD}
+        for topic, ends in _expected(known, batch, clock.now_ms, refused, policy).items():
+            said[topic] += ends
         try:
             await life.settle()
         except CrashError:
@@ -224,7 +230,7 @@ def test_every_record_has_one_disposition(history: list[list[Sent]], crashes: li
             broker.crash_after = crash_after
             life, done = await _live(broker, batches)
             read = life.scrape().sum("cxstream_events_consumed_total")
-            assert read == life.acknowledged == sum(len(records) for _topic, records in batches[:done])
+            assert read == life.acknowledged == _size(batches[:done])
             batches = batches[done:]
         assert not batches
 
@@ -255,7 +261,7 @@ def test_a_replay_applies_nothing_again(history: list[list[Sent]], crash_after: 
                 assert ends["duplicate"] == ends.total() - ends["dead_letter"]
         broker.crash_after = crash_after
         third, done = await _live(broker, batches, UNFORGETTING)
-        assert third.acknowledged == sum(len(records) for _topic, records in batches[:done])
+        assert third.acknowledged == _size(batches[:done])
 
     asyncio.run(run())
 
@@ -263,10 +269,9 @@ def test_a_replay_applies_nothing_again(history: list[list[Sent]], crash_after: 
 def _erases(history: Sequence[Sequence[Sent]]) -> bool:
     """Whether a case is erased in a history: not every schema's bytes show it, so by what they decode to."""
     types = set()
-    for topic, records in _batches(history):
-        for record in records:
-            with suppress(RejectedError):
-                types.add(_decoded(topic, record)[1].type)
+    for sent in (sent for mixed in history for sent in mixed):
+        with suppress(RejectedError):
+            types.add(_decoded(sent.topic, sent.record)[1].type)
     return "erased" in types
 
 

@@ -576,7 +576,7 @@ def test_what_is_not_in_the_closed_lists_is_counted_as_other() -> None:
     for number in range(1000):
         activity.rejected("ticket", f"reason-{number}")
         activity.consumed(f"topic-{number}", 2)
-        activity.counted(f"topic-{number}", 1.0)
+        activity.counted(f"topic-{number}", [1.0])
     found = active(activity)
     assert one(found, "cxstream_events_rejected_total", topic="ticket", reason=OTHER) == 1000
     assert one(found, "cxstream_events_consumed_total", topic=OTHER) == 2000
@@ -589,9 +589,8 @@ def test_histograms_take_many_observations_at_once() -> None:
     activity = Activity("g", reasons=())
     activity.processed("ticket", 1000, 0.05)
     activity.processed("ticket", 0, 1.0)
-    activity.counted("ticket", 60.0, 10)
-    activity.counted("ticket", 61.0)
-    activity.counted("ticket", -5.0)
+    activity.counted("ticket", [60.0] * 10)
+    activity.counted("ticket", [61.0, -5.0])
     activity.rebalanced(4.0)
     found = active(activity)
     assert one(found, "cxstream_event_processing_seconds_count", topic="ticket") == 1000

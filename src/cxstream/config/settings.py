@@ -154,8 +154,8 @@ class Schema(Group):
 class Limits(Group):
     """What the service will hold or take at most."""
 
-    max_batch_records: t.Whole = Field(1000, ge=1, le=100_000)
-    """Records of one partition handled as one batch."""
+    max_batch_records: t.Whole = Field(2000, ge=1, le=100_000)
+    """Records of each topic of one partition number handled as one batch, at most."""
     max_message_bytes: t.Whole = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)
     """A longer message becomes a dead letter unread."""
     max_facts_per_case: t.Whole = Field(2000, ge=10, le=1_000_000)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from math import inf
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -73,13 +74,28 @@ class _Histogram:
 
     def observe(self, *labels: str, seconds: float, count: int = 1) -> None:
         """Take `count` observations of the same value; below zero (clocks differ) it is zero."""
+        labels = self._known(labels)
+        seconds = max(seconds, 0.0)
+        self._counts[labels][bisect_left(self._family.buckets, seconds)] += count
+        self._sums[labels] += seconds * count
+
+    def observe_each(self, *labels: str, seconds: Iterable[float]) -> None:
+        """Take an observation of each value; those below zero (clocks differ) are zero."""
+        labels = self._known(labels)
+        ordered = sorted(max(one, 0.0) for one in seconds)
+        counts, below = self._counts[labels], 0
+        for bucket, bound in enumerate((*self._family.buckets, inf)):
+            counts[bucket] -= below
+            below = bisect_right(ordered, bound)
+            counts[bucket] += below
+        self._sums[labels] += sum(ordered)
+
+    def _known(self, labels: tuple[str, ...]) -> tuple[str, ...]:
         if labels not in self._counts:
             labels = (OTHER,)
             self._counts.setdefault(labels, [0] * (len(self._family.buckets) + 1))
             self._sums.setdefault(labels, 0.0)
-        seconds = max(seconds, 0.0)
-        self._counts[labels][bisect_left(self._family.buckets, seconds)] += count
-        self._sums[labels] += seconds * count
+        return labels
 
     def metric(self) -> Metric:
         metric = HistogramMetricFamily(self._family.name, self._family.help, labels=self._family.labels)
@@ -186,9 +202,9 @@ class Activity:
         if count:
             self._processing.observe(topic, seconds=seconds / count, count=count)
 
-    def counted(self, topic: str, seconds: float, count: int = 1) -> None:
-        """Observe events that reached the figures this long after their delivery."""
-        self._to_gauge.observe(topic, seconds=seconds, count=count)
+    def counted(self, topic: str, seconds: Iterable[float]) -> None:
+        """Observe how long after its delivery each of some events reached the figures."""
+        self._to_gauge.observe_each(topic, seconds=seconds)
 
     def rebalanced(self, seconds: float) -> None:
         """Observe a rebalance that is over, what it brought recovered."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 
 from cxstream.domain.cases import Case, Reception
 from cxstream.domain.facts import Fact, RejectedError
-from cxstream.domain.instant import DAY_MS
+from cxstream.domain.instant import DAY_MS, SECOND_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.vocabulary import TOPICS, fields_of
 from cxstream.engine.assess import Assessment, Catalogue, Clock, anonymous, assess, close, fingerprint, receive
@@ -91,8 +92,8 @@ class Activity(Protocol):
     def processed(self, topic: str, count: int, seconds: float) -> None:
         """Take the time a batch of events took, `seconds` altogether."""
 
-    def counted(self, topic: str, seconds: float, count: int = 1) -> None:
-        """Take how long after their delivery events reached the figures."""
+    def counted(self, topic: str, seconds: Sequence[float]) -> None:
+        """Take how long after its delivery each of some events reached the figures."""
 
 
 class TopicRoles(NamedTuple):
@@ -118,17 +119,6 @@ WallClock = Callable[[], int]
 """Milliseconds since the epoch."""
 
 
-class _FreshFact:
-    """A fact that was new to its case in this batch; `late` once it has turned out to be late after seal."""
-
-    __slots__ = ("event_id", "late", "sender")
-
-    def __init__(self, event_id: str, sender: str) -> None:
-        self.event_id = event_id
-        self.sender = sender
-        self.late = False
-
-
 class _CaseInHand:
     """One case of a batch: as it was read, as it is now, and what the batch did to it."""
 
@@ -138,8 +128,8 @@ class _CaseInHand:
         self.key = key
         self.old = old
         self.case = old if old is not None else Case(key.decode())
-        self.fresh: list[_FreshFact] = []
-        """The case's own facts that were new in this batch, those of unknown types left out."""
+        self.fresh: dict[str, tuple[_Intake, str]] = {}
+        """Its own facts that were new in this batch, by event id: where each is counted, and who sent it."""
         self.is_over = False
         """Nothing of the record is needed any more."""
         self.evidence: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -180,32 +170,43 @@ class _BoardInHand:
 
 
 class _Intake:
-    """What the records of a batch came to on their way to the cases: each record in exactly one of these ways."""
+    """What the records of one source topic came to on their way to the cases."""
 
-    __slots__ = ("delays_ms", "delivered_ms", "fresh", "receptions", "rejected", "unknown_types")
+    __slots__ = ("came_to", "delays_ms", "delivered_ms", "read", "rejected", "source", "topic")
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str, source: str, read: int) -> None:
+        self.topic = topic
+        self.source = source
+        self.read = read
+        """How many records there are."""
         self.delivered_ms: list[int] = []
-        self.delays_ms: dict[str, list[int]] = {}
+        self.delays_ms: defaultdict[str, list[int]] = defaultdict(list)
         """How long after they happened facts were delivered, by who sent them."""
-        self.fresh: list[_FreshFact] = []
-        self.receptions: Counter[tuple[str, Reception]] = Counter()
+        self.came_to: Counter[tuple[str, str]] = Counter()
+        """How many records came to what, by who sent them: each record to exactly one of `DISPOSITIONS`."""
         self.rejected: list[tuple[Record, RejectedError, str]] = []
-        self.unknown_types: Counter[str] = Counter()
 
-    def dispositions(self) -> Counter[tuple[str, str]]:
-        """Return how many records came to what, by who sent them."""
-        found: Counter[tuple[str, str]] = Counter()
-        for _record, _error, sender in self.rejected:
-            found[sender, "dead_letter"] += 1
-        for (sender, reception), count in self.receptions.items():
-            if reception != "applied":
-                found[sender, "closed_case" if reception == "refused" else reception] += count
-        for sender, count in self.unknown_types.items():
-            found[sender, "unknown_type"] += count
-        for fresh in self.fresh:
-            found[fresh.sender, "after_seal" if fresh.late else "applied"] += 1
-        return found
+    def take(self, taken: _CaseInHand, fact: Fact, reception: Reception, sender: str) -> None:
+        """Count a fact that its case has received."""
+        self.delivered_ms.append(fact.delivered_ms)
+        self.delays_ms[sender].append(fact.delivered_ms - fact.at_ms)
+        if reception != "applied":
+            self.came_to[sender, "closed_case" if reception == "refused" else reception] += 1
+        elif fields_of(self.source, fact.type) is None:
+            self.came_to[sender, "unknown_type"] += 1
+        else:
+            self.came_to[sender, "applied"] += 1
+            taken.fresh[fact.event_id] = self, sender
+
+    def reject(self, record: Record, error: RejectedError, sender: str) -> None:
+        """Count a record as a dead letter."""
+        self.came_to[sender, "dead_letter"] += 1
+        self.rejected.append((record, error, sender))
+
+    def take_for_late(self, sender: str) -> None:
+        """Count a fact that was applied as late after seal (rule 3)."""
+        self.came_to[sender, "applied"] -= 1
+        self.came_to[sender, "after_seal"] += 1
 
 
 @dataclass(kw_only=True)
@@ -249,14 +250,11 @@ class CaseAgent:
 
     async def process(self, batch: PartitionBatch) -> None:
         """Process one batch and acknowledge it, after everything it caused is acknowledged by the broker."""
-        partition = self.partition(batch.tp.partition)
+        partition = self.partition(batch.number)
         async with partition.lock:
             self._check_owned(partition)
-            if batch.tp.topic == self.topics.assets:
-                await self._process_boards(partition, batch)
-            else:
-                await self._announce_again(partition)
-                await self._process_cases(partition, batch)
+            await self._announce_again(partition)
+            await self._process(partition, batch)
             batch.ack()
 
     async def judge_due(self, partition: Partition) -> None:
@@ -285,7 +283,8 @@ class CaseAgent:
                 if record.value is not None:
                     board.new = board.new.unite(read_board(record.value), self.policy)
             known = {key: board for key, board in boards.items() if board.new.facts or board.new.crowded_since_ms}
-            await self._publish_boards(partition, known)
+            await self._send({self.topics.relays: list(_told(known.values()))})
+            await self._write_boards(partition, known)
             return
         await self._announce_again(partition)
         in_hand: dict[bytes, _CaseInHand] = {}
@@ -328,102 +327,103 @@ class CaseAgent:
             if trimmed:
                 await self.boards.put_many(partition.number, trimmed)
 
-    # --- cases
+    # --- from records to cases and boards
 
-    async def _process_cases(self, partition: Partition, batch: PartitionBatch) -> None:
+    async def _process(self, partition: Partition, batch: PartitionBatch) -> None:
+        """Take all records of a batch to their cases and boards, and publish what these come to."""
         started_ms = self.wall_ms()
-        topic = batch.tp.topic
-        source = self.topics.sources.get(topic)
+        boards: dict[bytes, _BoardInHand] = {}
         in_hand: dict[bytes, _CaseInHand] = {}
-        intake = _Intake()
-        for count, record in enumerate(batch.records, start=1):
-            if source is None:
-                self._take_relay(partition.number, record, in_hand)
-            else:
-                await self._take(partition.number, source, batch, record, in_hand, intake)
-            if count % BREATHE_EVERY_RECORDS == 0:
-                await self._breathe(partition)
-        if source is not None and intake.delivered_ms:
-            partition.clock.took(source, min(max(intake.delivered_ms), self.wall_ms()))
+        await self._take_to_boards(partition, batch.records.get(self.topics.assets, ()), boards)
+        await self._take_relays(partition, batch.records.get(self.topics.relays, ()), in_hand)
+        intakes = [
+            await self._take_facts(partition, topic, source, batch.records[topic], in_hand)
+            for topic, source in self.topics.sources.items()
+            if topic in batch.records
+        ]
+        for intake in intakes:
+            if intake.delivered_ms:
+                partition.clock.took(intake.source, min(max(intake.delivered_ms), self.wall_ms()))
         clock = self.clock(partition)
         in_hand |= self._due(partition, clock, in_hand)
-        dead = [self._dead_letter(batch, record, error) for record, error, _sender in intake.rejected]
-        await self._publish(
-            partition, in_hand, clock, [self.produce(f"{topic}.dead-letters", None, dead)] if dead else []
-        )
-        if source is not None:
-            self._report(source, batch, intake, started_ms, live=partition.caught_up)
+        letters = {
+            f"{intake.topic}.dead-letters": [
+                self._dead_letter(intake.topic, partition.number, record, error)
+                for record, error, _sender in intake.rejected
+            ]
+            for intake in intakes
+        }
+        await self._publish(partition, in_hand, clock, boards, letters)
+        seconds = (self.wall_ms() - started_ms) / SECOND_MS / sum(map(len, batch.records.values()))
+        for intake in intakes:
+            self._report(intake, partition, seconds)
 
-    async def _take(
+    async def _take_facts(
         self,
-        number: int,
+        partition: Partition,
+        topic: str,
         source: str,
-        batch: PartitionBatch,
-        record: Record,
+        records: Sequence[Record],
         in_hand: dict[bytes, _CaseInHand],
-        intake: _Intake,
-    ) -> None:
-        """Take one source record to its case, or put it with the rejected ones."""
-        sender = self.quality.name_of(record.headers)
-        try:
-            case_id, fact = await self._decode(source, batch.tp.topic, record)
-            taken = self._case(number, case_id.encode(), in_hand, check_key=True)
-            self._check_age(taken.case, fact)
-        except RejectedError as error:
-            intake.rejected.append((record, error, sender))
-            return
-        intake.delivered_ms.append(fact.delivered_ms)
-        intake.delays_ms.setdefault(sender, []).append(fact.delivered_ms - fact.at_ms)
-        taken.case, reception = receive(taken.case, fact, self.catalogue, self.policy)
-        intake.receptions[sender, reception] += 1
-        if reception == "applied" and fields_of(fact.topic, fact.type) is None:
-            intake.unknown_types[sender] += 1
-        elif reception == "applied":
-            taken.fresh.append(_FreshFact(fact.event_id, sender))
-            intake.fresh.append(taken.fresh[-1])
+    ) -> _Intake:
+        """Take the records of a source topic to their cases, or put them with the rejected ones."""
+        number, intake, trusted = partition.number, _Intake(topic, source, len(records)), topic in self.topics.trusted
+        for some in _in_turns(records):
+            await self._breathe(partition)
+            for record in some:
+                sender = self.quality.name_of(record.headers)
+                try:
+                    try:
+                        _case_id, fact = self._decode(source, record, trusted)
+                    except UnknownSchemaIdError:
+                        _case_id, fact = await self._decode_patiently(source, record, trusted)
+                        self._check_owned(partition)
+                    taken = self._case(number, record.key, in_hand, check_key=True)
+                    self._check_age(taken.case, fact)
+                except RejectedError as error:
+                    intake.reject(record, error, sender)
+                else:
+                    taken.case, reception = receive(taken.case, fact, self.catalogue, self.policy)
+                    intake.take(taken, fact, reception, sender)
+        return intake
 
-    def _report(self, source: str, batch: PartitionBatch, intake: _Intake, started_ms: int, *, live: bool) -> None:
-        """Count what a batch came to, now that it is in the ledger: every record in exactly one disposition.
+    def _report(self, intake: _Intake, partition: Partition, seconds: float) -> None:
+        """Count what the records of a topic came to, now that it is in the ledger: each in exactly one disposition.
 
         All at once, so that no scrape sees a record that was read and has none; what a crash cut short is in no count.
+        `seconds` is what a record of the batch took.
         """
-        activity, quality, now_ms = self.activity, self.quality, self.wall_ms()
-        by_sender = intake.dispositions()
-        quality.count(source, by_sender)
+        activity, quality, now_ms, source = self.activity, self.quality, self.wall_ms(), intake.source
+        quality.count(source, intake.came_to)
         for record, error, sender in intake.rejected:
             activity.rejected(source, error.reason)
             activity.dead_letter(source, error.reason)
-            rejection = Rejection(now_ms, error.reason, error.field, error.expected, batch.tp.partition, record.offset)
+            rejection = Rejection(now_ms, error.reason, error.field, error.expected, partition.number, record.offset)
             quality.reject(source, sender, rejection)
         for sender, delays_ms in intake.delays_ms.items():
             quality.delivered(source, sender, delays_ms)
         came_to: Counter[str] = Counter()
-        for (_sender, disposition), count in by_sender.items():
+        for (_sender, disposition), count in intake.came_to.items():
             came_to[disposition] += count
-        activity.consumed(source, len(batch.records))
+        activity.consumed(source, intake.read)
         activity.duplicate(source, came_to["duplicate"])
         activity.conflict(source, came_to["conflict"])
         activity.late(source, "closed_case", came_to["closed_case"])
         activity.unknown_type(source, came_to["unknown_type"])
         activity.late(source, "after_seal", came_to["after_seal"])
         activity.applied(source, came_to["applied"])
-        activity.processed(source, len(batch.records), (now_ms - started_ms) / 1000)
-        if live:
-            for delivered_ms in intake.delivered_ms:
-                activity.counted(source, (now_ms - delivered_ms) / 1000)
+        activity.processed(source, intake.read, seconds * intake.read)
+        if partition.caught_up:
+            activity.counted(source, [(now_ms - delivered_ms) / SECOND_MS for delivered_ms in intake.delivered_ms])
 
-    async def _decode(self, source: str, topic: str, record: Record) -> tuple[str, Fact]:
-        """Decode a record; a schema id that is not known yet is looked up, patiently while the registry is away."""
+    def _decode(self, source: str, record: Record, trusted: bool) -> tuple[str, Fact]:  # noqa: FBT001
+        return self.codec.decode(source, record.key, record.value, record.timestamp, record.headers, trusted=trusted)
+
+    async def _decode_patiently(self, source: str, record: Record, trusted: bool) -> tuple[str, Fact]:  # noqa: FBT001
+        """Decode a record whose schema id is to be looked up first, for a while also where the registry is away."""
         for _attempt in range(REGISTRY_ATTEMPTS):
             try:
-                return self.codec.decode(
-                    source,
-                    record.key,
-                    record.value,
-                    record.timestamp,
-                    record.headers,
-                    trusted=topic in self.topics.trusted,
-                )
+                return self._decode(source, record, trusted)
             except UnknownSchemaIdError as unknown:
                 try:
                     await self.schema_ids.fetch(unknown.schema_id)
@@ -431,16 +431,45 @@ class CaseAgent:
                     await asyncio.sleep(REGISTRY_PAUSE_SECONDS)
         raise RejectedError("unknown_schema", None, "a schema id that the registry or the configuration knows")
 
-    def _take_relay(self, number: int, record: Record, in_hand: dict[bytes, _CaseInHand]) -> None:
-        relay = _readable_relay(record)
-        if relay is None:
-            self.activity.rejected("relays", "unreadable")
-            return
-        taken = self._case(number, record.key, in_hand)
-        for fact in relay.facts:
-            taken.case, _reception = receive(taken.case, fact, self.catalogue, self.policy, relay.origin)
-        if relay.crowded_since_ms is not None:
-            taken.case = taken.case.crowd(relay.crowded_since_ms)
+    async def _take_relays(
+        self, partition: Partition, records: Sequence[Record], in_hand: dict[bytes, _CaseInHand]
+    ) -> None:
+        """Take what other cases told to the cases that must know it."""
+        for some in _in_turns(records):
+            await self._breathe(partition)
+            for record in some:
+                relay = _readable_relay(record)
+                if relay is None:
+                    self.activity.rejected("relays", "unreadable")
+                    continue
+                taken = self._case(partition.number, record.key, in_hand)
+                for fact in relay.facts:
+                    taken.case, _reception = receive(taken.case, fact, self.catalogue, self.policy, relay.origin)
+                if relay.crowded_since_ms is not None:
+                    taken.case = taken.case.crowd(relay.crowded_since_ms)
+
+    async def _take_to_boards(
+        self, partition: Partition, records: Sequence[Record], boards: dict[bytes, _BoardInHand]
+    ) -> None:
+        """Take identity facts to the boards of their assets."""
+        for some in _in_turns(records):
+            await self._breathe(partition)
+            for record in some:
+                relay = _readable_relay(record)
+                if relay is None:
+                    self.activity.rejected("assets", "unreadable")
+                    continue
+                board = self._board(partition.number, record.key, boards)
+                board.heard.add(relay.origin)
+                for fact in relay.facts:
+                    board.new = board.new.advance(relay.origin, fact, self.policy)
+
+    def _board(self, number: int, key: bytes, boards: dict[bytes, _BoardInHand]) -> _BoardInHand:
+        """Return a board of the partition in hand, read at most once per batch."""
+        if key not in boards:
+            data = self.boards.get(number, key)
+            boards[key] = _BoardInHand(Board(key.decode()) if data is None else read_board(data))
+        return boards[key]
 
     def _case(
         self, number: int, key: bytes, in_hand: dict[bytes, _CaseInHand], *, check_key: bool = False
@@ -490,20 +519,23 @@ class CaseAgent:
                 due[key] = _CaseInHand(key, read_case(data))
         return due
 
+    # --- from cases and boards to records
+
     async def _publish(
         self,
         partition: Partition,
         in_hand: Mapping[bytes, _CaseInHand],
         clock: Clock,
-        sent: Sequence[Awaitable[None]] = (),
+        boards: Mapping[bytes, _BoardInHand] = MappingProxyType({}),
+        letters: Mapping[str, Sequence[Outgoing]] = MappingProxyType({}),
     ) -> None:
         """Judge the cases in hand, relay what others must learn, write the records, announce what they change.
 
-        Relays and dead letters (`sent`) are acknowledged before the records are written: a record that holds a fact
-        proves that its relays are out, so a replay need not repeat them.
+        Relays and dead letters (`letters`, by topic) are acknowledged before the records are written: a record that
+        holds a fact proves that its relays are out, so a replay need not repeat them.
         """
-        relays: list[Outgoing] = []
         assets: list[Outgoing] = []
+        relays = list(_told(boards.values()))
         facts = 0
         for taken in in_hand.values():
             facts += FACTS_OF_A_CASE + len(taken.case.facts)
@@ -519,20 +551,21 @@ class CaseAgent:
             taken.is_over = assessment.is_over
             taken.evidence = {(change.new.sign, change.new.unit): change.evidence for change in assessment.changes}
             self._count_late(taken, assessment)
-        await asyncio.gather(
-            *sent,
-            *([self.produce(self.topics.assets, None, assets)] if assets else []),
-            *([self.produce(self.topics.relays, None, relays)] if relays else []),
-        )
+        await self._send({**letters, self.topics.assets: assets, self.topics.relays: relays})
         known = [taken for taken in in_hand.values() if not taken.is_unknown]
         written: list[_Written] = []
         for count, taken in enumerate(known, start=1):
             written += self._written(taken)
             if count % BREATHE_EVERY_RECORDS == 0:
                 await self._breathe(partition)
+        await self._write_boards(partition, boards)
         await self._write(partition, written)
         await self._write(partition, [record for taken in known for record in self._buried(partition.number, taken)])
         partition.counted_ms = max(partition.counted_ms, clock.now_ms)
+
+    async def _send(self, records: Mapping[str, Sequence[Outgoing]]) -> None:
+        """Produce records by topic, and wait until all of them are acknowledged."""
+        await asyncio.gather(*(self.produce(topic, None, some) for topic, some in records.items() if some))
 
     async def _breathe(self, partition: Partition) -> None:
         """Let the event loop turn to heartbeats, scrapes and the next fetch. Raises PartitionLostError."""
@@ -635,61 +668,20 @@ class CaseAgent:
 
     @staticmethod
     def _count_late(taken: _CaseInHand, assessment: Assessment) -> None:
-        """Mark the new facts that are late after seal (rule 3); they are counted with their batch."""
-        if assessment.late_event_ids:
-            for fresh in taken.fresh:
-                fresh.late = fresh.event_id in assessment.late_event_ids
+        """Count those of the new facts as late that came after seal (rule 3)."""
+        for event_id in assessment.late_event_ids & taken.fresh.keys():
+            intake, sender = taken.fresh[event_id]
+            intake.take_for_late(sender)
 
-    def _dead_letter(self, batch: PartitionBatch, record: Record, error: RejectedError) -> Outgoing:
-        source = SourceRecord(
-            batch.tp.topic,
-            batch.tp.partition,
-            record.offset,
-            record.timestamp,
-            record.key,
-            record.value,
-            record.headers,
-        )
+    def _dead_letter(self, topic: str, number: int, record: Record, error: RejectedError) -> Outgoing:
+        source = SourceRecord(topic, number, record.offset, record.timestamp, record.key, record.value, record.headers)
         letter = dead_letter(source, error.reason, str(error), worker_version=self.version)
         return Outgoing(letter.key, letter.value, letter.headers)
 
-    # --- boards
-
-    async def _process_boards(self, partition: Partition, batch: PartitionBatch) -> None:
-        """Take identity facts to the boards of their assets and on to the cases that share them."""
-        in_hand: dict[bytes, _BoardInHand] = {}
-        for record in batch.records:
-            relay = _readable_relay(record)
-            if relay is None:
-                self.activity.rejected("assets", "unreadable")
-                continue
-            board = self._board(partition.number, record.key, in_hand)
-            board.heard.add(relay.origin)
-            for fact in relay.facts:
-                board.new = board.new.advance(relay.origin, fact, self.policy)
-        await self._publish_boards(partition, in_hand)
-
-    def _board(self, number: int, key: bytes, in_hand: dict[bytes, _BoardInHand]) -> _BoardInHand:
-        """Return a board of the partition in hand, read at most once per batch."""
-        if key not in in_hand:
-            data = self.boards.get(number, key)
-            in_hand[key] = _BoardInHand(Board(key.decode()) if data is None else read_board(data))
-        return in_hand[key]
-
-    async def _publish_boards(self, partition: Partition, in_hand: Mapping[bytes, _BoardInHand]) -> None:
-        """Tell the cases of the boards in hand what is new to them, then write the boards."""
-        relays: list[Outgoing] = []
-        for board in in_hand.values():
-            relays += _outgoing(for_members(board.old, board.new))
-            relays += [
-                Outgoing(case_id.encode(), write(Relay("", [], board.new.crowded_since_ms)))
-                for case_id in told_crowded(board.old, board.new, board.heard)
-            ]
-        if relays:
-            await self.produce(self.topics.relays, None, relays)
-        if in_hand:
+    async def _write_boards(self, partition: Partition, boards: Mapping[bytes, _BoardInHand]) -> None:
+        if boards:
             self._check_owned(partition)
-            await self.boards.put_many(partition.number, [(key, write(board.new)) for key, board in in_hand.items()])
+            await self.boards.put_many(partition.number, [(key, write(board.new)) for key, board in boards.items()])
 
 
 def _readable_relay(record: Record) -> Relay | None:
@@ -710,3 +702,17 @@ def _outgoing(postings: Postings) -> Iterable[Outgoing]:
         grouped.setdefault((to, origin), []).append(fact)
     for (to, origin), facts in grouped.items():
         yield Outgoing(to.encode(), write(Relay(origin, facts)))
+
+
+def _told(boards: Iterable[_BoardInHand]) -> Iterator[Outgoing]:
+    """Yield what is new to the cases of some boards."""
+    for board in boards:
+        yield from _outgoing(for_members(board.old, board.new))
+        for case_id in told_crowded(board.old, board.new, board.heard):
+            yield Outgoing(case_id.encode(), write(Relay("", [], board.new.crowded_since_ms)))
+
+
+def _in_turns(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Yield records so many at a time that the event loop may turn in between."""
+    for first in range(0, len(records), BREATHE_EVERY_RECORDS):
+        yield records[first : first + BREATHE_EVERY_RECORDS]

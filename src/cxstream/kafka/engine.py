@@ -105,7 +105,8 @@ class EngineSettings:
     source_topics: Sequence[str]
     partitions: int
     data_folder: Path
-    max_batch_records: int = 1000
+    #: Of each topic of a partition number.
+    max_batch_records: int = 2000
     #: Batches of different partition numbers worked on at the same time.
     concurrent_batches: int = 2
     session_timeout_seconds: float = 20.0
@@ -716,11 +717,11 @@ class EngineApp(faust.App):
                 if self.should_stop:
                     raise
                 if batch.current:  # mode would end a cancelled task silently, and a partition would stand still
-                    raise RuntimeError(f"cancelled while processing {batch.tp}") from None
+                    raise RuntimeError(f"cancelled while processing {batch}") from None
                 task.uncancel()
             else:
                 if batch.current:
-                    raise RuntimeError(f"the handler neither acknowledged nor failed: {batch.tp} {batch.next_offset}")
+                    raise RuntimeError(f"the handler neither acknowledged nor failed: {batch}")
             finally:
                 del self._working[task]
 

@@ -1,18 +1,25 @@
-"""Hands out whole batches of one partition at a time, and knows which are in flight when partitions are taken away."""
+"""Hands out batches over all topics of one partition number, and knows which are in flight when it is taken away."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from faust.types import TP
 
 #: An aiokafka ConsumerRecord (untyped there): key, value, headers, timestamp (ms), timestamp_type, offset.
 Record: TypeAlias = Any
+_timestamp_ms = attrgetter("timestamp")
+
+
+LEAST_SHARE = 4
+"""A topic that is ahead of others still gives a batch this part of the most it may: a quarter."""
 
 
 class ReadRange(NamedTuple):
@@ -43,12 +50,11 @@ class Progress(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class PartitionBatch:
-    """Records of one source partition in offset order, to be acknowledged as a whole once their effects are durable."""
+    """What was queued of one partition number, to be acknowledged as a whole once its effects are durable."""
 
-    tp: TP
-    records: list[Record]
-    #: Where the next batch starts. Greater than the last record's offset + 1 when the log has a gap there.
-    next_offset: int
+    number: int
+    #: In offset order, of each topic of which there is something.
+    records: Mapping[str, Sequence[Record]]
     #: The group generation in which the records were read.
     generation: int
     _acknowledge: Callable[[PartitionBatch], bool] = field(repr=False)
@@ -60,11 +66,16 @@ class PartitionBatch:
         return self._is_current(self)
 
     def ack(self) -> bool:
-        """Allow the offset of this batch to be committed; False, and nothing happens, when it is not current.
+        """Allow the offsets of this batch to be committed; False, and nothing happens, when it is not current.
 
         Call it only after everything the batch caused is acknowledged by the broker.
         """
         return self._acknowledge(self)
+
+    def __str__(self) -> str:
+        """Name the batch without what its records say."""
+        first = ", ".join(f"{topic} from {records[0].offset}" for topic, records in self.records.items())
+        return f"partition {self.number} ({first})"
 
 
 @dataclass(slots=True)
@@ -75,25 +86,46 @@ class _Lane:
     read: int
     end: int
     as_of_ms: int | None = None
-    queue: deque[PartitionBatch] = field(default_factory=deque)
-    queued_records: int = 0
+    queue: list[Record] = field(default_factory=list)
     advanced: bool = False
+
+    @property
+    def begins(self) -> int:
+        """The first offset that was not handed out yet, and is not in a gap."""
+        return self.queue[0].offset if self.queue else self.read
+
+    def until_ms(self, most: int) -> float:
+        """Return up to which delivery time so many records go; no end if all that is queued is not so many."""
+        return self.queue[most - 1].timestamp if len(self.queue) >= most else inf
+
+    def take(self, until_ms: float, least: int, most: int) -> list[Record]:
+        """Take off the queue what was delivered up to a time, no less and no more than so many records."""
+        count = max(least, bisect_right(self.queue, until_ms, hi=min(most, len(self.queue)), key=_timestamp_ms))
+        taken, self.queue = self.queue[:count], self.queue[count:]
+        return taken
+
+    def reach(self, offset: int) -> None:
+        """Note that everything before an offset is processed, or a gap."""
+        if offset > self.acked:
+            self.acked, self.advanced = offset, True
 
 
 class PartitionBatches:
     """An asynchronous iterator over batches; any number of tasks may iterate, each batch goes to one of them.
 
-    One batch per partition number is in flight, over all source topics: topics are co-partitioned, so two batches of
-    one number may touch the same case. Batches of different numbers may be worked on at the same time.
-    Not thread-safe: everything happens in the loop that owns the consumer.
+    Topics are co-partitioned, so what concerns a case has one partition number in all of them. A batch is what is
+    queued of one number, so a case is judged once for what all topics say of it. Where more is queued than fits, all
+    topics go up to the same delivery time, or a case would meet its facts again and again, batch by batch; but each
+    gives some of what it has, so none keeps another waiting. One batch of a number is in flight; those of different
+    numbers may be worked on at the same time. Not thread-safe: everything happens in the loop that owns the consumer.
     """
 
-    def __init__(self, *, max_batch_records: int = 1000) -> None:
-        """Cut what is read into batches of at most `max_batch_records`; ask for more when less than two are queued."""
+    def __init__(self, *, max_batch_records: int = 2000) -> None:
+        """Take at most `max_batch_records` of a topic into a batch; read more of it while less than two are queued."""
         self._max_batch_records = max_batch_records
         self._max_queued_records = 2 * max_batch_records
         self._lanes: dict[TP, _Lane] = {}
-        self._numbers: dict[int, deque[TP]] = {}
+        self._numbers: dict[int, dict[str, _Lane]] = {}
         self._in_flight: dict[int, PartitionBatch] = {}
         self._ready: asyncio.Queue[int | None] = asyncio.Queue()
         self._announced: set[int] = set()
@@ -125,8 +157,8 @@ class PartitionBatches:
 
     def progress(self, number: int) -> Mapping[str, Progress]:
         """Return how far each topic is in one partition number, idle ones included; empty while it is not read."""
-        lanes = {tp.topic: self._lanes[tp] for tp in sorted(self._numbers.get(number, ()))}
-        return {topic: Progress(lane.acked, lane.read, lane.end, lane.as_of_ms) for topic, lane in lanes.items()}
+        lanes = self._numbers.get(number, {}).items()
+        return {topic: Progress(lane.acked, lane.read, lane.end, lane.as_of_ms) for topic, lane in lanes}
 
     # --- for the consumer -------------------------------------------------------------------------------------------
 
@@ -136,14 +168,14 @@ class PartitionBatches:
         self._lanes = {tp: _Lane(acked=start, read=start, end=end) for tp, (start, end) in starts.items()}
         self._numbers = {}
         for tp in sorted(self._lanes):
-            self._numbers.setdefault(tp.partition, deque()).append(tp)
+            self._numbers.setdefault(tp.partition, {})[tp.topic] = self._lanes[tp]
         self.is_open = True
 
     def wanted(self) -> tuple[set[TP], bool]:
         """Return the partitions to read more of now, and whether others are left out because they have enough."""
         if not self.is_open:
             return set(), False
-        wanted = {tp for tp, lane in self._lanes.items() if lane.queued_records < self._max_queued_records}
+        wanted = {tp for tp, lane in self._lanes.items() if len(lane.queue) < self._max_queued_records}
         return wanted, len(wanted) < len(self._lanes)
 
     def offer(self, tp: TP, read: ReadRange) -> None:
@@ -162,19 +194,10 @@ class PartitionBatches:
             self.refused_records += len(records) - len(fresh)
             records = fresh
         lane.read = next_offset
-        lane.queued_records += len(records)
-        size, queue = self._max_batch_records, lane.queue
-        if queue and len(queue[-1].records) + len(records) <= size:
-            queue[-1].records.extend(records)
-            queue[-1].next_offset = next_offset
-        else:
-            for i in range(0, max(len(records), 1), size):
-                ends_at = records[i + size].offset if i + size < len(records) else next_offset
-                chunk = records[i : i + size]
-                queue.append(PartitionBatch(tp, chunk, ends_at, self.generation, self._ack, self._current))
+        lane.queue += records
         if tp.partition not in self._in_flight:
-            self._skip_gaps(lane)
-        if queue:
+            lane.reach(lane.begins)
+        if records:
             self._announce(tp.partition)
 
     def tps(self) -> Iterable[TP]:
@@ -190,8 +213,8 @@ class PartitionBatches:
         """Hand out nothing more and drop what is queued; batches in flight can still be acknowledged."""
         self.is_open = False
         for lane in self._lanes.values():
-            lane.queue.clear()
-            lane.queued_records = 0
+            lane.read = lane.begins  # what is dropped counts as not read, or a batch in flight would acknowledge it
+            lane.queue = []
 
     async def drain(self, timeout_seconds: float) -> frozenset[int]:
         """Wait for the batches in flight, abandon those that take longer, and return their partition numbers."""
@@ -224,39 +247,29 @@ class PartitionBatches:
     def _take(self, number: int) -> PartitionBatch | None:
         if number in self._in_flight or not self.is_open:
             return None
-        tps = self._numbers.get(number, deque())
-        for _ in range(len(tps)):
-            tp = tps[0]
-            tps.rotate(-1)  # the next batch of this number comes from the next topic that has one
-            lane = self._lanes[tp]
-            self._skip_gaps(lane)
-            if lane.queue:
-                batch = lane.queue.popleft()
-                lane.queued_records -= len(batch.records)
-                self._in_flight[number] = batch
-                self._idle.clear()
-                return batch
-        return None
-
-    @staticmethod
-    def _skip_gaps(lane: _Lane) -> None:
-        # Ranges without records (control records, aborted transactions, compaction): nothing to do but move the offset.
-        while lane.queue and not lane.queue[0].records:
-            lane.acked = lane.queue.popleft().next_offset
-            lane.advanced = True
+        lanes = self._numbers.get(number, {})
+        waiting = {topic: lane for topic, lane in lanes.items() if lane.queue}
+        if not waiting:
+            return None
+        most = self._max_batch_records
+        until_ms = min(lane.until_ms(most) for lane in waiting.values())
+        records = {topic: lane.take(until_ms, max(1, most // LEAST_SHARE), most) for topic, lane in waiting.items()}
+        batch = self._in_flight[number] = PartitionBatch(number, records, self.generation, self._ack, self._current)
+        self._idle.clear()
+        return batch
 
     def _current(self, batch: PartitionBatch) -> bool:
-        return self._in_flight.get(batch.tp.partition) is batch
+        return self._in_flight.get(batch.number) is batch
 
     def _ack(self, batch: PartitionBatch) -> bool:
         if not self._current(batch):
             return False
-        del self._in_flight[batch.tp.partition]
-        lane = self._lanes[batch.tp]
-        lane.acked, lane.advanced = batch.next_offset, True
-        self._skip_gaps(lane)
-        if any(self._lanes[tp].queue for tp in self._numbers.get(batch.tp.partition, ())):
-            self._announce(batch.tp.partition)
+        del self._in_flight[batch.number]
+        lanes = self._numbers.get(batch.number, {}).values()
+        for lane in lanes:
+            lane.reach(lane.begins)  # all before it was in the batch, or is a gap
+        if any(lane.queue for lane in lanes):
+            self._announce(batch.number)
         if not self._in_flight:
             self._idle.set()
         return True
