@@ -9,11 +9,16 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from cxstream.demo.upstream import MINUTE
 from cxstream.domain.cases import Case
 from cxstream.domain.facts import admit
+from cxstream.domain.vocabulary import TOPICS
+from cxstream.engine.watermark import NOTHING, Said
 from cxstream.kafka.records import write
 from cxstream.kafka.topics import CASES_TABLE
+from cxstream.kafka.verdict_stream import OFFSET_HEADER
 from parts.figures import wall_ms
 from parts.producer import Job, Message
 from parts.worker import WorkerProcess
@@ -26,7 +31,12 @@ from .sources import length
 from .worker import resident_bytes, watched
 
 PATTERN = 1_234_567_890
-"""Number of the case all held ones are copies of: its digits are in all its ids, and nowhere else."""
+"""Number of the first of the cases all held ones are copies of: its digits are in all its ids, and nowhere else."""
+PATTERNS = 144
+"""So many of them, of all segments, fixed one after the other."""
+FIXED_EVERY_MS = 15 * MINUTE
+BEYOND_ALL = 1 << 62
+"""An offset no topic comes to."""
 AT_A_TIME = 20_000
 """Records produced together: more would take memory."""
 PATIENCE_SECONDS = 1800.0
@@ -42,22 +52,35 @@ class Held(NamedTuple):
 
 def held_cases(count: int, fixed_by_ms: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield keys and records of cases that were fixed by an instant and can still change: most that a worker holds."""
-    digits = str(PATTERN).encode()
-    events = [event for _, event in reference_case(PATTERN, fixed_by_ms - LASTS_MS)]
+    patterns = [_pattern(PATTERN + index, fixed_by_ms - index * FIXED_EVERY_MS) for index in range(PATTERNS)]
+    for number in range(count):
+        digits, key, record = patterns[number % PATTERNS]
+        own = b"9" + f"{number:0{len(digits)}d}".encode()[1:]
+        yield key.replace(digits, own), record.replace(digits, own)
+
+
+def _pattern(number: int, fixed_by_ms: int) -> tuple[bytes, bytes, bytes]:
+    events = [event for _, event in reference_case(number, fixed_by_ms - LASTS_MS)]
     facts = [admit(event, skew_ms=0)[1] for event in events]
     case_id = str(events[0]["case_id"])
-    record = write(Judging().revise(0, Case(case_id), facts))
-    for number in range(count):
-        own = f"{number:0{len(digits)}d}".encode()
-        yield case_id.encode().replace(digits, b"9" + own[1:]), record.replace(digits, b"9" + own[1:])
+    return str(number).encode(), case_id.encode(), write(Judging().revise(0, Case(case_id), facts))
+
+
+def words_of_an_owner_before(job: Job, taken_ms: int) -> Iterator[Message]:
+    """Yield what an owner of each partition leaves behind: what it took, and that all it wrote is announced."""
+    said = msgspec.json.encode(Said(NOTHING, dict.fromkeys(TOPICS, taken_ms)))
+    for number in range(job.partitions):
+        yield Message(job.table.watermarks.name, str(number).encode(), said, partition=0)
+        yield Message(f"{job.group}.verdicts", b"", b"", [(OFFSET_HEADER, b"%d" % BEYOND_ALL)], number)
 
 
 def prefill(job: Job, count: int, fixed_by_ms: int) -> None:
-    """Put so many held cases into the changelog of a job."""
+    """Put so many held cases into the changelog of a job, and what else an owner of them leaves behind."""
     changelog = job.table.changelogs[CASES_TABLE].name
     left = (Message(changelog, key, record) for key, record in held_cases(count, fixed_by_ms))
     while some := list(islice(left, AT_A_TIME)):
         job.produce(some)
+    job.produce(words_of_an_owner_before(job, fixed_by_ms))
 
 
 def hold(bootstrap: str, count: int, load: Load, partitions: int, settings: Mapping[str, str]) -> Held:

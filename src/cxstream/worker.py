@@ -8,7 +8,7 @@ import logging
 import logging.config
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, NamedTuple, NoReturn
@@ -22,20 +22,20 @@ from pydantic import SecretStr
 from cxstream.config import Settings, policy_stated
 from cxstream.domain.instant import SECOND_MS
 from cxstream.domain.vocabulary import TOPICS
-from cxstream.engine.assess import Clock
+from cxstream.engine.assess import Clock, fingerprint
 from cxstream.engine.policies import PolicyRecord, Succession, fingerprint_of, succession
 from cxstream.engine.source_quality import SourceQuality
-from cxstream.engine.watermark import GroupWatermark, Marks, Said
+from cxstream.engine.watermark import GroupWatermark, Marks, Said, latest
 from cxstream.exposition.activity import Activity
 from cxstream.exposition.collector import Collector, page
 from cxstream.exposition.snapshot import Objective, PartitionSnapshot, WorkerSnapshot, WorkerState
 from cxstream.kafka.case_agent import CaseAgent, TopicRoles
-from cxstream.kafka.changelog_table import OffsetRange, PartitionLostError
+from cxstream.kafka.changelog_table import Changed, OffsetRange, PartitionLostError
 from cxstream.kafka.codec import REASONS, Codec
 from cxstream.kafka.connection import Connection, client_tls, connection, server_tls
 from cxstream.kafka.engine import EngineApp, EngineSettings, run
 from cxstream.kafka.oauth import TokenEndpoint, TokenFile
-from cxstream.kafka.partition import Partition
+from cxstream.kafka.partition import Holdings, Partition
 from cxstream.kafka.partitioner import partition_of
 from cxstream.kafka.ports import Engine, Table
 from cxstream.kafka.records import RESIDUE_PREFIX
@@ -93,6 +93,25 @@ class _Lingering(NamedTuple):
     until_ms: int
 
 
+class _HoldingsOfAll:
+    """What the case records come to, by partition, of those held as standby too: follows the table of cases."""
+
+    def __init__(self, begin: Callable[[], Holdings]) -> None:
+        self._begin = begin
+        self._by_number: dict[int, Holdings] = {}
+
+    def of(self, partition: int) -> Holdings:
+        if partition not in self._by_number:
+            self._by_number[partition] = self._begin()
+        return self._by_number[partition]
+
+    def read(self, partition: int, changes: Sequence[Changed]) -> None:
+        self.of(partition).read(changes)
+
+    def forgot(self, partition: int) -> None:
+        self._by_number.pop(partition, None)
+
+
 class Worker:
     """One worker of the consumer group: owns partitions, judges their cases, knows what they come to."""
 
@@ -124,7 +143,9 @@ class Worker:
         self._group = GroupWatermark(kafka.partitions)
         self._watermarks = WatermarkTopic(watermarks_topic(kafka.group), self._group, engine)
         self._said_ms = 0
-        self._cases = engine.changelog_table(CASES_TABLE)
+        judged_under = fingerprint(settings.catalogue(), self._policy)
+        self._holdings = _HoldingsOfAll(lambda: Holdings(self.windows, judged_under))
+        self._cases = engine.changelog_table(CASES_TABLE, self._holdings)
         self._boards = engine.changelog_table(BOARDS_TABLE)
         self._tables = (self._cases, self._boards)
         schemas = Schemas.packaged()
@@ -212,23 +233,21 @@ class Worker:
         self._state = "recovering"
 
     async def _on_recovered(self, numbers: frozenset[int]) -> None:
-        """Take over: ledgers of kept partitions are still right, the others are added up from their records."""
+        """Take over: what the records come to is added up already."""
         for number in sorted(numbers):
             partition = self._given_up.pop(number, None) if number in self._engine.kept else None
             if partition is None:
-                partition = Partition(
-                    number,
-                    self._engine.generation,
-                    self.windows,
-                    self._roles.sources.values(),
-                    self._group.of(number),
-                )
-                await partition.rebuild(self._cases.items_of(number), self._agent.judged_under)
+                holdings = self._holdings.of(number)
+                holdings.complete()
+                sources, marks = self._roles.sources.values(), self._group.of(number)
+                partition = Partition(number, self._engine.generation, holdings, sources, marks)
             partition.generation = self._engine.generation
             self._partitions[number] = partition
             await self._unite_stale(partition)
             self._lingering.pop(number, None)
-        self._capped += sum(partition.ledger.capped for partition in self._given_up.values())
+        for partition in self._given_up.values():
+            self._capped += partition.ledger.capped
+            partition.ledger.capped = 0
         self._given_up.clear()
         self._recovering = frozenset()
         self._state = "running"
@@ -247,7 +266,8 @@ class Worker:
     def _clock(self, partition: Partition) -> Clock:
         """Read the clock of a partition. What is final waits for the group, and for clocks that differ."""
         clock = self.reading(partition)
-        partition.hears(clock.silent_since_ms)
+        if partition.is_heard(self._group.of(partition.number)):  # before, a source may only seem to be silent
+            partition.hears(clock.silent_since_ms)
         return clock
 
     def reading(self, partition: Partition) -> Clock:
@@ -325,7 +345,8 @@ class Worker:
                     partition.clock.knows(source, asked_ms)
             relays = {topic: ends[topic] for topic in (self._roles.assets, self._roles.relays)}
             marks = partition.marks.advance(partition.clock.now_ms, lows, relays, acked)
-            said = Said(marks, dict(partition.clock.delivered_ms))
+            taken = self._group.delivered_of(partition.number), partition.clock.delivered_ms
+            said = Said(marks, latest(*taken))
         is_past = partition.observe(acked, {topic: ends[topic] for topic in acked})
         try:
             for table in self._tables:

@@ -18,9 +18,9 @@ from cxstream.engine.assess import Catalogue, Clock
 from cxstream.engine.source_quality import SourceQuality
 from cxstream.exposition.activity import Activity
 from cxstream.kafka.case_agent import CaseAgent, TopicRoles
-from cxstream.kafka.changelog_table import OffsetRange, Outgoing
+from cxstream.kafka.changelog_table import Changed, OffsetRange, Outgoing
 from cxstream.kafka.codec import MAX_MESSAGE_BYTES, REASONS, Codec
-from cxstream.kafka.partition import Partition
+from cxstream.kafka.partition import Holdings, Partition
 from cxstream.kafka.partition_batches import PartitionBatch
 from cxstream.kafka.ports import Engine
 from cxstream.kafka.schemas import SchemaIds, Schemas
@@ -224,7 +224,6 @@ class Life:
         self.broker = broker
         self.quality = SourceQuality(TOPICS, sources, kept=3)
         self.activity = Activity("by-hand", reasons=(*REASONS, "wrong_partition"), signs=(), sources=self.quality)
-        self.partition = Partition(NUMBER, 1, _WINDOWS, TOPICS)
         self.cases = MemoryTable("cases", broker)
         self.reading = Reading(broker)
         self.acknowledged = 0
@@ -252,10 +251,14 @@ class Life:
             quality=self.quality,
             verdicts=VerdictStream(VERDICTS, cast("Engine", self.reading), self.cases, "fingerprint"),
         )
+        self.partition = Partition(NUMBER, 1, Holdings(_WINDOWS, self.agent.judged_under), TOPICS)
 
     async def recover(self) -> None:
         """Add up what the tables hold."""
-        await self.partition.rebuild(self.cases.items_of(NUMBER), self.agent.judged_under)
+        holdings = Holdings(_WINDOWS, self.agent.judged_under)
+        holdings.read(Changed(key, None, data) for key, data in self.cases.items_of(NUMBER))
+        holdings.complete()
+        self.partition = Partition(NUMBER, 1, holdings, TOPICS)
 
     async def process(self, topic: str, records: Sequence[Record]) -> None:
         """Process a batch that holds one topic; what the agent raises is raised, and then nothing is acknowledged."""

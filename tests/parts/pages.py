@@ -18,7 +18,7 @@ from cxstream.domain.vocabulary import TOPICS
 from cxstream.engine.assess import Clock, anonymous, close
 from cxstream.engine.casebook import Casebook
 from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
-from cxstream.kafka.partition import Partition
+from cxstream.kafka.partition import Holdings, Partition
 from cxstream.kafka.partitioner import partition_of as of_key
 from cxstream.kafka.records import write
 from cxstream.kafka.watermarks import Owner
@@ -67,7 +67,7 @@ class StandIn:
         self.cases: Any = Records()
         self.partitions: dict[int, Partition] = {}
         for number in owned:
-            partition = Partition(number, generation, settings.windows(), TOPICS)
+            partition = Partition(number, generation, Holdings(settings.windows(), 0), TOPICS)
             for topic in TOPICS:
                 partition.clock.took(topic, now_ms)
             partition.counted_ms = now_ms

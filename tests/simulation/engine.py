@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faust.types import TP
 
-from cxstream.kafka.changelog_table import BatchProducer, ChangelogTable, OffsetRange, Outgoing
+from cxstream.kafka.changelog_table import BatchProducer, ChangelogTable, Follower, OffsetRange, Outgoing
 from cxstream.kafka.engine import EngineApp
 from cxstream.kafka.partition_batches import PartitionBatch, PartitionBatches, Progress, ReadRange, Record
 from cxstream.kafka.ports import Hooks
@@ -169,12 +169,18 @@ class SimTable(ChangelogTable):
     """The real table, without Faust under it."""
 
     def __init__(  # pylint: disable=super-init-not-called
-        self, name: str, topic: str, writes: BatchProducer, owned: Callable[[], frozenset[int]]
+        self,
+        name: str,
+        topic: str,
+        writes: BatchProducer,
+        owned: Callable[[], frozenset[int]],
+        follower: Follower | None,
     ) -> None:
         """Set up what the real table has of its own, and nothing of Faust's."""
         self._name, self._topic = name, topic
         self._writes = writes
         self._owned = owned
+        self._follower = follower
         self._partitions = {}
         self._complete = {}
         self._beyond = defaultdict(dict)
@@ -296,10 +302,10 @@ class SimEngine:
         since = self.unheard_since
         return since is not None and asyncio.get_running_loop().time() - since > self._conditions.session_seconds
 
-    def changelog_table(self, name: str) -> SimTable:
-        """Declare a table."""
+    def changelog_table(self, name: str, follower: Follower | None = None) -> SimTable:
+        """Declare a table, and who follows what it reads."""
         topic = f"{self._group}-{name}-changelog"
-        self.tables[name] = table = SimTable(name, topic, self.writes, lambda: self.owned)
+        self.tables[name] = table = SimTable(name, topic, self.writes, lambda: self.owned, follower)
         return table
 
     def process(self, handler: Callable[[PartitionBatch], Awaitable[None]]) -> None:

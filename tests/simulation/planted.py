@@ -30,8 +30,8 @@ from cxstream.engine.deadlines import Deadlines
 from cxstream.engine.ledger import Ledger
 from cxstream.exposition.snapshot import WorkerSnapshot
 from cxstream.kafka.case_agent import CaseAgent
-from cxstream.kafka.changelog_table import BatchProducer, ChangelogTable, Outgoing
-from cxstream.kafka.partition import Partition
+from cxstream.kafka.changelog_table import BatchProducer, Changed, ChangelogTable, Outgoing
+from cxstream.kafka.partition import Holdings, Partition
 from cxstream.kafka.partition_batches import PartitionBatches
 from cxstream.worker import Worker
 from simulation.engine import SimEngine, WriteFailedError
@@ -152,12 +152,23 @@ def a_revision_is_taken_back_from_the_new_bucket() -> AbstractContextManager[obj
 def the_ledger_is_not_rebuilt() -> AbstractContextManager[object]:
     """A partition that arrives begins with an empty ledger."""
 
-    async def rebuild(self: Partition, records: Iterable[tuple[bytes, bytes]], judged_under: int) -> None:
+    def complete(self: Holdings) -> None:
         with patch.object(Ledger, "apply", lambda *_: None):
-            await real(self, records, judged_under)
+            real(self)
 
-    real = Partition.rebuild
-    return patch.object(Partition, "rebuild", rebuild)
+    real = Holdings.complete
+    return patch.object(Holdings, "complete", complete)
+
+
+@bug
+def a_standby_adds_without_taking_back() -> AbstractContextManager[object]:
+    """Of a record that is read over another one, only what the new one contributes is counted."""
+
+    def read(self: Holdings, changes: Iterable[Changed]) -> None:
+        real(self, [one._replace(before=None) for one in changes])
+
+    real = Holdings.read
+    return patch.object(Holdings, "read", read)
 
 
 # --- the clock

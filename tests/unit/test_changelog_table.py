@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from benchmarks.live import held_cases
+from cases import ms
 from cxstream.kafka.changelog_table import (
     STAMP_HEADER,
     BatchProducer,
+    Changed,
     ChangelogTable,
     OffsetRange,
     Outgoing,
     PartitionLostError,
     Stamp,
 )
+from cxstream.kafka.packing import pack, unpack
 from parts.agent import Record
 
 
@@ -87,6 +94,7 @@ class Memory(ChangelogTable):
     def __init__(self) -> None:
         self._partitions = {}
         self._owned = lambda: frozenset({0})
+        self._follower = None
         self._complete = {}
         self._beyond = {0: {}}  # type: ignore[assignment]
         self._stamps = {}
@@ -151,3 +159,41 @@ def test_ranges_that_overlap_are_complete_together() -> None:
     table._advance(0, [OffsetRange(25, 25)])
     table._advance(0, [OffsetRange(27, 27)])
     assert table.unread_ranges(0) == [OffsetRange(21, 22), OffsetRange(26, 26)]
+
+
+class Along:
+    """Follows a table, and writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, list[Changed]]] = []
+
+    def read(self, partition: int, changes: Sequence[Changed]) -> None:
+        self.told.append((partition, [*changes]))
+
+    def forgot(self, partition: int) -> None:
+        self.told.append((partition, []))
+
+
+def test_who_follows_a_table_is_told_what_recovery_changes() -> None:
+    """Each record applied with the value before it, and none that was known already or is set aside."""
+    table, along = Memory(), Along()
+    table._follower = along
+    table.apply(0, [written(0, b"1", 1), written(1, b"2", 2), written(2, b"zombie", 1)], 3)
+    assert along.told.pop() == (0, [Changed(b"k", None, b"1"), Changed(b"k", b"1", b"2")])
+    gone = Record(b"k", None, 0, written(3, b"", 2).headers, 4)
+    table.apply(0, [written(1, b"2", 2), written(3, b"3", 2, b"other"), gone], 5)
+    assert along.told.pop() == (0, [Changed(b"other", None, b"3"), Changed(b"k", b"2", None)])
+    table.forget(0)
+    assert along.told == [(0, [])]
+
+
+@given(st.binary(max_size=3000), st.integers(1, 3))
+def test_what_is_packed_comes_back(value: bytes, times: int) -> None:
+    """Values are kept whole, like a record or not."""
+    assert unpack(pack(value * times)) == value * times
+
+
+def test_records_are_kept_in_a_third_of_their_length() -> None:
+    """What most records say is in the dictionary, so that what is left of one are its ids and instants."""
+    whole = sum(len(data) for _, data in held_cases(1, ms("0h")))
+    assert sum(len(pack(data)) for _, data in held_cases(1, ms("0h"))) < whole / 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from unittest.mock import MagicMock
 
 import pytest
@@ -11,7 +12,10 @@ from cxstream.config import load
 from cxstream.domain.cases import Case
 from cxstream.engine.assess import Clock
 from cxstream.engine.clock import PartitionClock
-from cxstream.kafka.partition import Partition
+from cxstream.engine.watermark import NOTHING, Said
+from cxstream.kafka.changelog_table import Changed
+from cxstream.kafka.partition import Holdings, Partition
+from cxstream.kafka.records import write
 from cxstream.vital_signs import CATALOGUE
 from cxstream.worker import Worker
 
@@ -156,7 +160,7 @@ def test_a_seal_that_lies_before_its_own_delivery_is_not_final_at_once() -> None
 def test_a_topic_that_is_being_read_is_not_dead() -> None:
     """In a backlog a clock runs hours ahead of what was last said in the group: what was taken here counts too."""
     worker = Worker(load(None, {}), MagicMock())
-    reading, behind = (Partition(number, 1, worker.windows, SOURCES) for number in (0, 1))
+    reading, behind = (Partition(number, 1, Holdings(worker.windows, 0), SOURCES) for number in (0, 1))
     worker._partitions = {0: reading, 1: behind}
     for topic in SOURCES:
         reading.clock.took(topic, ms("50h"))
@@ -168,3 +172,44 @@ def test_a_topic_that_is_being_read_is_not_dead() -> None:
             partition.clock.took(topic, ms("60h"))
         partition.clock.knows("dispatch", ms("60h"))
     assert worker._clock(reading).silent_since_ms == {"dispatch": ms("50h")}
+
+
+def test_a_source_is_not_taken_for_dead_before_the_group_was_heard() -> None:
+    """Who has just started knows of no delivery yet: that a source is silent is believed once own words are back."""
+    worker = Worker(load(None, {}), MagicMock())
+    holdings = Holdings(worker.windows, 0)
+    casebook = booked(PROMISE)
+    casebook.assess(Clock(ms("60h"), 0))
+    holdings.read([Changed(b"C1", None, write(casebook.cases["C1"]))])
+    partition = Partition(0, 1, holdings, SOURCES)
+    worker._partitions = {0: partition}
+    partition.announced(Said((ms("60h"), *NOTHING[1:]), {}))
+    assert worker._clock(partition).silent_since_ms == dict.fromkeys(SOURCES, 0)
+    assert not partition.is_to_recheck
+    worker._group.heard(0, Said((ms("60h"), *NOTHING[1:]), dict.fromkeys(SOURCES, ms("59h"))))
+    assert worker._clock(partition).silent_since_ms == {}
+    assert not partition.is_to_recheck
+    partition.clock.took("ticket", ms("99h"))
+    partition.clock.took("parts", ms("99h"))
+    partition.clock.knows("dispatch", ms("99h"))
+    assert worker._clock(partition).silent_since_ms == {"dispatch": ms("59h")}
+    assert not partition.is_to_recheck, "the no-show was before"
+
+
+def test_an_owner_says_what_those_before_have_taken() -> None:
+    """Else nobody would know of it once the word of the owner before is compacted away."""
+    engine = MagicMock()
+    worker = Worker(load(None, {"CXSTREAM_KAFKA_VERDICTS_TOPIC": "none"}), engine, lambda: 5)
+    worker._policy_recorded = True
+    topics = [*worker._roles.sources, worker._roles.assets, worker._roles.relays]
+    engine.progress.return_value = {topic: MagicMock(acked=0) for topic in topics}
+    engine.changelog_table.return_value.unread_ranges.return_value = []
+    engine.changelog_table.return_value.complete_offset.return_value = 0
+    engine.changelog_table.return_value.changelog_topic_name = "changelog"
+    partition = Partition(0, 1, Holdings(worker.windows, 0), SOURCES)
+    worker._partitions = {0: partition}
+    worker._group.heard(0, Said(NOTHING, {"ticket": 7, "parts": 3}))
+    partition.clock.took("parts", 4)
+    said = asyncio.run(worker._attend(partition, dict.fromkeys([*topics, "changelog"], 0), 5, NOTHING))
+    assert said is not None
+    assert said.delivered_ms == {"ticket": 7, "parts": 4}

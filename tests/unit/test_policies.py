@@ -19,7 +19,7 @@ from cxstream.domain.vocabulary import TOPICS
 from cxstream.engine.policies import PolicyRecord, fingerprint_of, succession
 from cxstream.engine.watermark import NOTHING, GroupWatermark, Said
 from cxstream.kafka.changelog_table import Outgoing
-from cxstream.kafka.partition import Partition
+from cxstream.kafka.partition import Holdings, Partition
 from cxstream.kafka.watermarks import POLICY_KEY, WatermarkTopic
 from cxstream.worker import Worker
 
@@ -83,7 +83,7 @@ def test_a_worker_records_its_policy_before_it_shows_figures() -> None:
     topics = [*worker._roles.sources, worker._roles.assets, worker._roles.relays]
     engine.progress.return_value = {topic: MagicMock(acked=0) for topic in topics}
     ends = dict.fromkeys([*topics, *(table.changelog_topic_name for table in worker._tables)], 0)
-    partition = Partition(0, 1, worker.windows, TOPICS)
+    partition = Partition(0, 1, Holdings(worker.windows, 0), TOPICS)
     worker._partitions = {0: partition}
 
     def attend() -> None:

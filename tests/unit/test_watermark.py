@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import pytest
 
-from cxstream.engine.watermark import NOTHING, ROUNDS, GroupWatermark, Marks, PartitionMarks, Said
+from cxstream.engine.watermark import NOTHING, ROUNDS, GroupWatermark, Marks, PartitionMarks, Said, latest
 
 RELAYS = "relays"
 STEPS = ["deliver", "take", "take", *["relay"] * 8, *["mark"] * 12, *["hear"] * 16]
@@ -37,6 +37,18 @@ def test_nothing_that_was_said_is_taken_back() -> None:
     group.heard(7, said(1))
     group.heard(0, Said((90, 90), {}))
     assert group.of(0)[:2] == (50, 40)
+
+
+def test_the_latest_delivery_of_a_partition_outlives_its_owner() -> None:
+    """Who takes over goes on saying what was taken before, or a source would seem dead for good after a restart."""
+    group = GroupWatermark(2)
+    group.heard(0, Said(said(5).marks, {"ticket": 7, "parts": 3}))
+    group.heard(0, Said(said(6).marks, {"ticket": 4}))
+    group.heard(1, Said(said(6).marks, {"dispatch": 9}))
+    assert group.delivered_of(0) == {"ticket": 7, "parts": 3}
+    assert group.delivered_of(1) == {"dispatch": 9}
+    assert group.delivered_ms == {"ticket": 7, "parts": 3, "dispatch": 9}
+    assert latest(group.delivered_of(0), {"ticket": 8, "dispatch": 1}) == {"ticket": 8, "parts": 3, "dispatch": 1}
 
 
 def test_a_step_waits_for_what_was_written_before_it() -> None:

@@ -22,7 +22,16 @@ class Said(msgspec.Struct, frozen=True):
 
     marks: Marks
     delivered_ms: dict[str, int]
-    """Latest delivery taken from each source topic."""
+    """Latest delivery taken from each source topic, whoever owned the partition then."""
+
+
+def latest(*delivered_ms: Mapping[str, int]) -> dict[str, int]:
+    """Return the latest delivery of each source topic, of several such maps."""
+    found: dict[str, int] = {}
+    for each in delivered_ms:
+        for topic, at_ms in each.items():
+            found[topic] = max(at_ms, found.get(topic, 0))
+    return found
 
 
 class GroupWatermark:
@@ -31,6 +40,7 @@ class GroupWatermark:
     def __init__(self, partitions: int) -> None:
         """Await word of this many partitions."""
         self._marks: dict[int, Marks] = dict.fromkeys(range(partitions), NOTHING)
+        self._delivered_ms: dict[int, dict[str, int]] = {}
         self.delivered_ms: dict[str, int] = {}
         """Latest delivery from each source topic, over all partitions."""
 
@@ -38,8 +48,8 @@ class GroupWatermark:
         """Take what is said of a partition; nothing goes back."""
         if partition in self._marks and len(said.marks) == len(NOTHING):
             self._marks[partition] = tuple(map(max, self._marks[partition], said.marks))
-            for topic, delivered_ms in said.delivered_ms.items():
-                self.delivered_ms[topic] = max(delivered_ms, self.delivered_ms.get(topic, 0))
+            self._delivered_ms[partition] = latest(self.delivered_of(partition), said.delivered_ms)
+            self.delivered_ms = latest(self.delivered_ms, said.delivered_ms)
 
     @property
     def partitions(self) -> Collection[int]:
@@ -49,6 +59,10 @@ class GroupWatermark:
     def of(self, partition: int) -> Marks:
         """Return the marks of a partition."""
         return self._marks[partition]
+
+    def delivered_of(self, partition: int) -> Mapping[str, int]:
+        """Return the latest delivery taken from each source topic of a partition."""
+        return self._delivered_ms.get(partition, {})
 
     @property
     def lows(self) -> Marks:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 import faust
-from cramjam import lz4
 from faust.types import TP
 
+from .packing import pack, unpack
 from .partition_batches import Record
 
 Headers = list[tuple[str, bytes | None]]
@@ -52,9 +53,35 @@ class Stamp(NamedTuple):
         """Return the stamp of a record; one without is older than any."""
         for name, value in record.headers or ():
             if name == STAMP_HEADER and value:
-                term, _, generation = value.partition(b".")
-                return cls(int(term), int(generation))
-        return cls(0, 0)
+                return _read_stamp(value)
+        return _UNSTAMPED
+
+
+@lru_cache(maxsize=64)
+def _read_stamp(value: bytes) -> Stamp:
+    term, _, generation = value.partition(b".")
+    return Stamp(int(term), int(generation))
+
+
+_UNSTAMPED = Stamp(0, 0)
+
+
+class Changed(NamedTuple):
+    """A key and its value before and after; None: it had none, or has none any more."""
+
+    key: bytes
+    before: bytes | None
+    after: bytes | None
+
+
+class Follower(Protocol):
+    """Follows what a table reads from its changelog, of standby replicas too; not what is written here."""
+
+    def read(self, partition: int, changes: Sequence[Changed]) -> None:
+        """Take changes of a partition, in order."""
+
+    def forgot(self, partition: int) -> None:
+        """Take note that nothing is held of a partition any more."""
 
 
 class OffsetRange(NamedTuple):
@@ -146,23 +173,24 @@ class BatchProducer:
         return ranges
 
 
-def _packed(value: bytes) -> bytes:
-    return bytes(lz4.compress_block(value))
-
-
-def _unpacked(packed: bytes) -> bytes:
-    return bytes(lz4.decompress_block(packed))
-
-
 class ChangelogTable(faust.Table[bytes, bytes]):
     """A Faust table whose keys are kept per partition in memory, compressed; its writes and recovery come in batches.
 
     Faust decides where it lives, declares its changelog and runs its recovery; `table[key] = value` is refused.
     """
 
-    def __init__(self, app: Any, *, writes: BatchProducer, owned: Callable[[], frozenset[int]], **options: Any) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *,
+        writes: BatchProducer,
+        owned: Callable[[], frozenset[int]],
+        follower: Follower | None = None,
+        **options: Any,
+    ) -> None:
         """Write through `writes`, and only to partitions that `owned` returns."""
         super().__init__(app, key_type=bytes, value_type=bytes, **options)
+        self._follower = follower
         self._writes = writes
         self._owned = owned
         self._partitions: dict[int, dict[bytes, bytes]] = {}
@@ -179,7 +207,7 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         """Return the value of a key in a partition, None when there is none or the partition is not here."""
         keys = self._partitions.get(partition)
         packed = None if keys is None else keys.get(key)
-        return None if packed is None else _unpacked(packed)
+        return None if packed is None else unpack(packed)
 
     def find(self, key: bytes) -> bytes | None:
         """Return the value of a key in any owned partition; slower than `get`."""
@@ -189,7 +217,7 @@ class ChangelogTable(faust.Table[bytes, bytes]):
     def items_of(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over one owned partition (nothing, when it is not owned); it must not be written meanwhile."""
         keys = self._partitions.get(partition, {}) if partition in self._owned() else {}
-        return ((key, _unpacked(packed)) for key, packed in keys.items())
+        return ((key, unpack(packed)) for key, packed in keys.items())
 
     def count(self, partition: int) -> int:
         """Return the number of keys in one partition, standbys included."""
@@ -218,7 +246,7 @@ class ChangelogTable(faust.Table[bytes, bytes]):
             if value is None:
                 keys.pop(key, None)
             else:
-                keys[key] = _packed(value)
+                keys[key] = pack(value)
         return sent
 
     def complete_offset(self, partition: int) -> int:
@@ -266,23 +294,34 @@ class ChangelogTable(faust.Table[bytes, bytes]):
 
     def apply(self, partition: int, records: Iterable[Record], next_offset: int) -> bool:
         """Apply records read from the changelog, in order; False when none of them was news."""
-        keys = self._partitions.setdefault(partition, {})
+        keys, stale = self._partitions.setdefault(partition, {}), self._stale[partition]
         complete = self._complete.get(partition, -1)
+        newest = self._stamps.get(partition, _UNSTAMPED)
+        follower = self._follower
         news = False
+        changes: list[Changed] = []
         for record in records:
             if record.offset <= complete:
                 continue
             news = True
-            stamp = Stamp.of(record)
-            if stamp < self._stamps.get(partition, stamp):
-                self._stale[partition].setdefault(record.key, []).append(record)
+            stamp, key, value = Stamp.of(record), record.key, record.value
+            if stamp < newest:
+                stale.setdefault(key, []).append(record)
                 continue
-            self._stamps[partition] = stamp
-            self._stale[partition].pop(record.key, None)
-            if record.value is None:
-                keys.pop(record.key, None)
-            else:
-                keys[record.key] = _packed(record.value)
+            newest = stamp
+            if stale:
+                stale.pop(key, None)
+            before = keys.get(key)
+            if value is not None:
+                keys[key] = pack(value)
+            elif before is not None:
+                del keys[key]
+            if follower is not None:
+                changes.append(Changed(key, None if before is None else unpack(before), value))
+        if news:
+            self._stamps[partition] = newest
+        if follower is not None:
+            follower.read(partition, changes)
         self._complete[partition] = max(complete, next_offset - 1)
         self._advance(partition, [])
         return news
@@ -295,6 +334,8 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         self._stamps.pop(partition, None)
         self._own.pop(partition, None)
         self._stale.pop(partition, None)
+        if self._follower is not None:
+            self._follower.forgot(partition)
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Tell Faust's recovery up to where this memory is complete (for the stock memory store: always None).

@@ -33,7 +33,14 @@ from faust.types import TP
 from mode import Service
 
 from . import tolerant_records
-from .changelog_table import BatchProducer, ChangelogTable, OffsetRange, Outgoing, PartitionLostError
+from .changelog_table import (
+    BatchProducer,
+    ChangelogTable,
+    Follower,
+    OffsetRange,
+    Outgoing,
+    PartitionLostError,
+)
 from .partition_batches import PartitionBatch, PartitionBatches, Progress, ReadRange, Record
 from .ports import Hooks
 
@@ -92,6 +99,8 @@ _let_fetches_be_cancelled()
 READ_UNCOMMITTED = 0
 FOLLOW_PAUSE_SECONDS = 1.0
 """Between attempts to follow a topic while the brokers are away."""
+APPLY_RECORDS = 500
+"""Recovery lets the event loop breathe after this many records."""
 FETCH_SECONDS = 0.25
 FETCH_SECONDS_UNDER_PRESSURE = 0.02
 
@@ -264,7 +273,8 @@ class _Consumer(driver.Consumer):
     async def _read_once(self) -> None:
         batches, recovery = self.app.batches, self.app.recovery
         wanted, pressed = batches.wanted()
-        wanted |= recovery.readable & self._get_active_partitions()
+        readable = recovery.readable
+        wanted |= readable & self._get_active_partitions()
         timeout = FETCH_SECONDS_UNDER_PRESSURE if pressed else FETCH_SECONDS
         async with self._reading:
             ranges = await self._thread.fetch_ranges(wanted, timeout_seconds=timeout, alive=not pressed)
@@ -272,8 +282,7 @@ class _Consumer(driver.Consumer):
             if tp.topic in self.app.source_topics:
                 batches.offer(tp, read)
             else:
-                recovery.apply(tp, read)
-                await asyncio.sleep(0)
+                await recovery.apply(tp, read, readable)
         if not wanted:
             await asyncio.sleep(FETCH_SECONDS_UNDER_PRESSURE)
 
@@ -361,6 +370,7 @@ class _Recovery(Recovery):
     def __post_init__(self) -> None:
         #: Changelog partitions sought in this generation; others are not read.
         self.readable: set[TP] = set()
+        self._is_applying = False
         self._hook: asyncio.Task[None] | None = None
         self._epoch = -1
 
@@ -371,21 +381,32 @@ class _Recovery(Recovery):
         # revocation until everybody has joined again (as long as the slowest member drains) the old one is still known.
         self._epoch = self.app.consumer.epoch
         self.readable = set()
+        self._is_applying = False
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
     def overtaken(self) -> bool:
         """Tell whether the partitions this recovery is for have been revoked meanwhile."""
         return self.app.consumer.epoch != self._epoch or self.app.consumer_generation_id != self._generation_id
 
-    def apply(self, tp: TP, read: ReadRange) -> None:
-        """Apply what was read from one changelog partition to its table."""
-        if tp not in self.readable:
-            return
+    async def apply(self, tp: TP, read: ReadRange, readable: set[TP]) -> None:
+        """Apply what was read from one changelog partition to its table, some records at a time.
+
+        What was read before a rebalance, as `readable` tells, is dropped: it is read again.
+        """
+        for first in range(0, max(len(read.records), 1), APPLY_RECORDS):
+            if tp not in readable or readable is not self.readable:
+                return
+            records = read.records[first : first + APPLY_RECORDS]
+            self._is_applying = first + APPLY_RECORDS < len(read.records)
+            self._apply(tp, records, records[-1].offset + 1 if self._is_applying else read.next_offset)
+            await asyncio.sleep(0)
+
+    def _apply(self, tp: TP, records: Sequence[Record], next_offset: int) -> None:
         offsets = self.active_offsets if tp in self.active_tps else self.standby_offsets
         table: Any = self.tp_to_table[tp]
-        if table.apply(tp.partition, read.records, read.next_offset):
+        if table.apply(tp.partition, records, next_offset):
             self.app.untouched -= {tp.partition}
-        offsets[tp] = max(offsets[tp], read.next_offset - 1)
+        offsets[tp] = max(offsets[tp], next_offset - 1)
         self._last_flush_at = monotonic()  # stock's watchdog looks at these two
         self._active_events_received_at[tp] = self._last_flush_at
         self._end_when_complete()
@@ -393,6 +414,9 @@ class _Recovery(Recovery):
             self.tables.on_standbys_ready()
 
     def _end_when_complete(self) -> None:
+        # Not while something that was read is still to be applied: it must not come after what is then written here.
+        if self._is_applying:
+            return
         if self.in_recovery and self.readable >= self.active_tps and not self.need_recovery():
             self._set_recovery_ended()
             self.signal_recovery_end.set()
@@ -414,7 +438,7 @@ class _Recovery(Recovery):
         epoch = self._epoch
         await super()._seek_offsets(consumer, tps, offsets, title)
         if epoch == self._epoch and not self.overtaken():
-            self.readable |= tps
+            self.readable |= tps  # the very set that reads under way were begun with
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         # Adds to stock: ownership and our hook before anything flows (stock swallows exceptions of its callbacks), the
@@ -517,12 +541,13 @@ class EngineApp(faust.App):
 
     # --- for the composition root -----------------------------------------------------------------------------------
 
-    def changelog_table(self, name: str) -> ChangelogTable:
-        """Declare a table; all of them before `run`."""
+    def changelog_table(self, name: str, follower: Follower | None = None) -> ChangelogTable:
+        """Declare a table, and who follows what it reads; all of them before `run`."""
         table = ChangelogTable(
             self,
             writes=self.writes,
             owned=lambda: self.owned,
+            follower=follower,
             name=name,
             partitions=self.settings.partitions,
             extra_topic_configs=dict(self.settings.changelog_configuration or {}),

@@ -13,42 +13,137 @@ from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
 from cxstream.engine.ledger import Ledger, Row, Tally, Windows
 from cxstream.engine.watermark import NOTHING, Marks, PartitionMarks, Said
-from cxstream.kafka.records import PublishedCase, is_residue, read_published
+from cxstream.kafka.changelog_table import Changed
+from cxstream.kafka.records import PublishedCase, UnreadableRecordError, is_residue, read_published
 
-YIELD_EVERY_RECORDS = 500
-"""Rebuilding lets the event loop breathe after this many records."""
-YIELD_EVERY_CELLS = 5_000
-"""And after so many different cells were counted: records that follow each other share most of theirs."""
+CELLS_TOGETHER = 5_000
+"""What records contribute is counted once so many cells are filled: those that follow each other share many."""
+
+
+class Holdings:
+    """What the case records of one partition come to: added up while they are read, no case is judged for it.
+
+    It follows the table of cases record by record, that of a standby replica too, so that nothing is left to be added
+    up when the partition is taken over.
+    """
+
+    def __init__(self, windows: Windows, judged_under: int) -> None:
+        """Begin with no records. `judged_under` is the fingerprint of the policy and the signs in force."""
+        self.ledger = Ledger(windows)
+        self.deadlines = Deadlines()
+        """When the clock alone may change a verdict of a case."""
+        self.settling = Deadlines()
+        """Up to when the group must have come for a verdict of a case to be final."""
+        self.judged_ms = 0
+        """The newest clock reading a case was judged at."""
+        # Dictionaries, for their order: a set would have another one in every process.
+        self.withheld: dict[bytes, None] = {}
+        """Cases with a miss withheld for the silence of a dead source."""
+        self.missed_ms: dict[bytes, int] = {}
+        """Cases with a miss that is not final, and the latest instant one is counted at."""
+        self.overtaken: dict[bytes, None] = {}
+        """Cases to be judged whatever the clock.
+
+        One that was last judged by another policy, or other signs, though all of it be final: a unit whose facts were
+        too late for all that there was may come to exist. And one that was erased is to be buried: its owner ended
+        before it had.
+        """
+        self.unreadable: dict[bytes, UnreadableRecordError] = {}
+        """Records that this version cannot read, and that add nothing: see `complete`."""
+        self._judged_under = judged_under
+        self._tally = Tally(int)
+
+    def read(self, changes: Iterable[Changed]) -> None:
+        """Follow records that have been read; the ledger does no later than at `complete`."""
+        for key, before, after in changes:
+            counted = before if self.unreadable.pop(key, None) is None else None
+            old = None if counted is None else read_published(counted)
+            new = self._readable(key, after)
+            if old is not None:
+                self.ledger.replace(old, new)
+            elif new is not None:
+                self.ledger.tally(self._tally, new)
+            self._follow(key, new)
+        if len(self._tally) >= CELLS_TOGETHER:
+            self._count()
+
+    def _count(self) -> None:
+        self.ledger.apply(self._tally)
+        self._tally.clear()
+
+    def _readable(self, key: bytes, data: bytes | None) -> PublishedCase | None:
+        try:
+            return None if data is None else read_published(data)
+        except UnreadableRecordError as error:
+            self.unreadable[key] = error
+            return None
+
+    def complete(self) -> None:
+        """Count all that was read, to be owned; raises UnreadableRecordError where this version cannot read one."""
+        self._count()
+        for error in self.unreadable.values():
+            raise error
+
+    def replace(self, key: bytes, old: Case | None, new: Case | None) -> None:
+        """Follow a record that has been written by what was judged here."""
+        if old is None or new is None or _contributed(old) != _contributed(new):
+            self.ledger.replace(old, new)
+        self._follow(key, new)
+
+    def _follow(self, key: bytes, new: Case | PublishedCase | None) -> None:
+        for kept in (self.withheld, self.overtaken, self.missed_ms):
+            if kept:
+                kept.pop(key, None)
+        if new is None:
+            self.deadlines.set(key, NEVER_MS)
+            self.settling.set(key, NEVER_MS)
+            return
+        self.deadlines.set(key, new.deadline_ms)
+        self.settling.set(key, new.settles_ms)
+        self.judged_ms = max(self.judged_ms, new.judged_ms)
+        if self._is_overtaken(key, new):
+            self.overtaken[key] = None
+        for verdict in new.verdicts:
+            if verdict.verdict == "miss" and not verdict.sealed:
+                self.missed_ms[key] = max(verdict.anchor_ms, self.missed_ms.get(key, verdict.anchor_ms))
+            elif verdict.reason == SOURCE_SILENT:
+                self.withheld[key] = None
+
+    def _is_overtaken(self, key: bytes, case: Case | PublishedCase) -> bool:
+        if case.closed == "erased":
+            return not is_residue(key)
+        if case.judged_under == self._judged_under:
+            return False
+        return bool(case.facts) if isinstance(case, Case) else case.has_facts
 
 
 class Partition:
     """One owned partition number over all co-partitioned topics. Everything in it is derived from its case records."""
 
     def __init__(
-        self, number: int, generation: int, windows: Windows, sources: Iterable[str], marks: Marks = NOTHING
+        self, number: int, generation: int, holdings: Holdings, sources: Iterable[str], marks: Marks = NOTHING
     ) -> None:
-        """Begin empty, owned in a generation of the consumer group, with what was said of it before.
+        """Begin, owned in a generation of the consumer group, with all its records and what was said of it before.
 
         `sources` are the kinds of source topics: ticket, dispatch, parts.
         """
         self.number = number
         self.generation = generation
-        self.ledger = Ledger(windows)
-        self.deadlines = Deadlines()
-        """When the clock alone may change a verdict of a case."""
-        self.settling = Deadlines()
-        """Up to when the group must have come for a verdict of a case to be final."""
+        self.holdings = holdings
+        self.ledger = holdings.ledger
+        self.deadlines = holdings.deadlines
+        self.settling = holdings.settling
         self.clock = PartitionClock(sources)
         self.marks = PartitionMarks(marks)
+        self.clock.floor(max(holdings.judged_ms, self.marks.clock_ms))
         self.lock = asyncio.Lock()
         """Held by whoever changes cases of this partition, from reading them to the acknowledged write."""
         self._silent_since_ms: Mapping[str, int] | None = None
-        self._withheld: dict[bytes, None] = {}  # in order: a set would have another one in every process
         self._announced_ms: int | None = None
-        self._recheck: dict[bytes, None] = {}
+        self._recheck: dict[bytes, None] = dict(holdings.overtaken)
         self.sweeping: Iterator[bytes] = iter(())
         """Boards still to be looked at for cases that are long over."""
-        self.counted_ms = 0
+        self.counted_ms = self.clock.now_ms
         """The clock reading that the ledger follows."""
         self.is_announced = False
         """Whether all that was published is announced, by this owner or those before."""
@@ -57,45 +152,9 @@ class Partition:
         self._behind: Mapping[str, int] | None = None
         self._rows: tuple[int, list[Row]] = (-1, [])
 
-    async def rebuild(self, records: Iterable[tuple[bytes, bytes]], judged_under: int) -> None:
-        """Add up what the recovered case records contribute: no case is judged for it.
-
-        But one that was last judged by another policy, or other signs, than those of this fingerprint is to be judged,
-        though all of it be final: a unit whose facts were too late for all that there was may come to exist. And one
-        that was erased is to be buried: its owner ended before it had.
-        """
-        floor_ms = 0
-        tally = Tally(int)
-        for count, (key, data) in enumerate(records, start=1):
-            case = read_published(data)
-            self.ledger.tally(tally, case)
-            self._follow(key, case)
-            is_to_bury = case.closed == "erased" and not is_residue(key)
-            if is_to_bury or (case.has_facts and case.judged_under != judged_under):
-                self._recheck[key] = None
-            floor_ms = max(floor_ms, case.judged_ms)
-            if count % YIELD_EVERY_RECORDS == 0:
-                await asyncio.sleep(0)
-            if len(tally) >= YIELD_EVERY_CELLS:
-                self.ledger.apply(tally)
-                tally.clear()
-                await asyncio.sleep(0)
-        self.ledger.apply(tally)
-        self.clock.floor(max(floor_ms, self.marks.clock_ms))
-        self.counted_ms = self.clock.now_ms
-
     def update(self, key: bytes, old: Case | None, new: Case | None) -> None:
         """Let ledger and deadlines follow a record that has been replaced; None: there was none, or is none now."""
-        if old is None or new is None or _contributed(old) != _contributed(new):
-            self.ledger.replace(old, new)
-        self._follow(key, new)
-
-    def _follow(self, key: bytes, new: Case | PublishedCase | None) -> None:
-        self.deadlines.set(key, NEVER_MS if new is None else new.deadline_ms)
-        self.settling.set(key, NEVER_MS if new is None else new.settles_ms)
-        self._withheld.pop(key, None)
-        if new is not None and any(verdict.reason == SOURCE_SILENT for verdict in new.verdicts):
-            self._withheld[key] = None
+        self.holdings.replace(key, old, new)
 
     def announced(self, said: Said) -> None:
         """Note what was said of it; the first word in this tenure counts."""
@@ -109,13 +168,19 @@ class Partition:
     def hears(self, silent_since_ms: Mapping[str, int]) -> None:
         """Note which source topics are dead with the last delivery of each, before cases are judged by it.
 
-        Where one has fallen silent all that is not final is judged again, else what was withheld for a silence.
+        What may change is judged again: where one has fallen silent, misses that are counted after its last delivery;
+        and in any case what was withheld for a silence.
         """
         before = self._silent_since_ms
-        if silent_since_ms != before:
-            is_new = before is None or not silent_since_ms.items() <= before.items()
-            self._recheck |= dict.fromkeys(self.settling.keys() if is_new and silent_since_ms else self._withheld)
-            self._silent_since_ms = silent_since_ms
+        if silent_since_ms == before:
+            return
+        self._silent_since_ms = silent_since_ms
+        self._recheck |= self.holdings.withheld
+        fallen_silent = dict(silent_since_ms.items() - (before or {}).items())
+        if fallen_silent:
+            since_ms = min(fallen_silent.values())
+            missed = self.holdings.missed_ms.items()
+            self._recheck |= dict.fromkeys(key for key, missed_ms in missed if missed_ms > since_ms)
 
     @property
     def is_to_recheck(self) -> bool:

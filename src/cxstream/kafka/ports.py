@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from faust.types import TP
 
-from .changelog_table import OffsetRange, Outgoing
+from .changelog_table import Follower, OffsetRange, Outgoing
 from .partition_batches import PartitionBatch, Progress, Record
 
 
@@ -108,8 +108,8 @@ class Engine(Protocol):
     def lease_expired(self) -> bool:
         """Whether the group was not heard for a session: somebody else may own our partitions."""
 
-    def changelog_table(self, name: str) -> Table:
-        """Declare a table, before anything runs."""
+    def changelog_table(self, name: str, follower: Follower | None = None) -> Table:
+        """Declare a table, and who follows what it reads, before anything runs."""
 
     def process(self, handler: Callable[[PartitionBatch], Awaitable[None]]) -> None:
         """Give every batch to `handler`, which acknowledges it; what it raises ends the worker."""
