@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import pytest
 
@@ -30,6 +31,7 @@ from cases import (
 from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.folding import FactStack, Folded, OwnFacts, fold
 from cxstream.domain.units import CASE, VISIT, Unit
+from cxstream.domain.vocabulary import TIME_FIELDS
 from cxstream.engine.assess import Clock
 from cxstream.offline.events_file import read_event
 from oracle.histories import random_history
@@ -234,25 +236,80 @@ def fold_one_by_one(stack: FactStack, unit: Unit, unit_id: str) -> tuple[int, in
     return count, unit.seal(stack.evidence(count), unit_id, POLICY)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_folding_in_steps_is_folding_one_by_one(seed: int) -> None:
-    """However few seals are asked for, what counts is what the rule's own words give on random cases (rule 3)."""
-    cases: dict[str, list[Fact]] = {}
+def random_cases(seed: int) -> Iterator[tuple[str, list[Fact]]]:
+    """Yield the cases of a random history, the facts of each in order of delivery."""
+    cases: dict[str, dict[str, Fact]] = {}
     for one in random_history(random.Random(seed), 25):
         try:
             case_id, fact = read_event(one, POLICY.clock_skew_ms)
         except RejectedError:
             continue
-        cases.setdefault(case_id, []).append(fact)
-    for case_id, its_facts in cases.items():
-        by_id = {fact.event_id: fact for fact in reversed(its_facts)}
-        in_order = sorted(by_id.values(), key=lambda fact: (fact.delivered_ms, fact.event_id))
-        stack = OwnFacts(in_order, frozenset(by_id))
+        cases.setdefault(case_id, {}).setdefault(fact.event_id, fact)
+    for case_id, by_id in cases.items():
+        yield case_id, sorted(by_id.values(), key=lambda fact: (fact.delivered_ms, fact.event_id))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_folding_in_steps_is_folding_one_by_one(seed: int) -> None:
+    """However few seals are asked for, what counts is what the rule's own words give on random cases (rule 3)."""
+    for case_id, in_order in random_cases(seed):
+        stack = OwnFacts(in_order, frozenset(fact.event_id for fact in in_order))
         visits = stack.evidence(len(in_order)).visit_ids
         for unit, unit_id in [(CASE, case_id), *((VISIT, visit_id) for visit_id in visits)]:
             folded: Folded = fold(stack, unit.seal, unit_id, POLICY)
             count, seal_ms = fold_one_by_one(stack, unit, unit_id)
             assert (folded.seal_ms, folded.last_counted_ms) == (seal_ms, in_order[count - 1].delivered_ms)
+            assert folded.settles_ms == max(seal_ms + 1, in_order[count - 1].delivered_ms)
             assert [fact.event_id for fact in folded.evidence.facts] == [
                 fact.event_id for fact in stack.evidence(count).facts
             ]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_earliest_instant_is_the_least_of_all_that_are_named(seed: int) -> None:
+    """Event times, deliveries, and the instants among fields and corrections all bring the first possible seal near."""
+    for _case_id, in_order in random_cases(seed):
+        named = [ms for fact in in_order for ms in (fact.at_ms, fact.delivered_ms)]
+        for fact in in_order:
+            changes = fact.fields.get("set")
+            stated = {**fact.fields, **(changes if isinstance(changes, dict) else {})}
+            named += [ms for name, ms in stated.items() if name in TIME_FIELDS and isinstance(ms, int)]
+        assert OwnFacts(in_order, frozenset()).earliest_ms == min(named)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_unit_exists_by_any_fact_that_names_it(seed: int) -> None:
+    """A visit, commitment or line is one by its facts as delivered or as corrected, voided ones too (rule 3)."""
+    naming = {"visit": ("dispatch", None), "commitment": ("ticket", "commitment_made"), "line": ("parts", "required")}
+    for _case_id, in_order in random_cases(seed):
+        for count in range(1, len(in_order) + 1):
+            evidence = OwnFacts(in_order, frozenset()).evidence(count)
+            for kind, (topic, event_type) in naming.items():
+                facts = [*in_order[:count], *evidence.facts]
+                named = [fact for fact in facts if fact.topic == topic and event_type in (None, fact.type)]
+                ids = {fact.fields[f"{kind}_id"] for fact in named if f"{kind}_id" in fact.fields}
+                assert evidence.units(kind) == ids
+
+
+def test_a_record_waits_for_the_next_seal_that_is_not_past() -> None:
+    """Of units sealed already nothing is awaited: the group is watched for the seals of the others (rule 4)."""
+    casebook = booked([opened(), event("ticket.acknowledged", "1h")])
+    casebook.assess(Clock.at(ms("100h")))
+    case = casebook.cases["C1"]
+    assert {verdict.sealed for verdict in case.verdicts} == {True, False}
+    assert case.settles_ms > ms("100h")
+
+
+class _OneCannotMoveIt(OwnFacts):
+    """Three facts, delivered at 0, 5 and 20; the second is of another case."""
+
+    def __init__(self) -> None:
+        super().__init__([Fact(str(at_ms), "ticket", "closed", at_ms, at_ms) for at_ms in (0, 5, 20)], frozenset())
+        self.moves_seal = [True, False, True]
+        self.earliest_ms = -POLICY.soonest_seal_ms
+
+
+def test_a_fact_that_cannot_move_the_seal_lets_no_later_one_count() -> None:
+    """What is merely known of another case is in the evidence, but what comes after the seal without it is late."""
+    folded = fold(_OneCannotMoveIt(), lambda evidence, *_: 30 if len(evidence.facts) > 1 else 10, "C1", POLICY)
+    assert (folded.counted, folded.seal_ms) == (2, 30)

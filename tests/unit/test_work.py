@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -12,8 +12,11 @@ from unittest.mock import patch
 import pytest
 from faust.types import TP
 
+import cxstream.domain.evidence as evidence_module
 import cxstream.kafka.case_agent as agent_module
 from benchmarks.events import Load, reference_events
+from cxstream.domain.evidence import Evidence
+from cxstream.domain.facts import Fact
 from cxstream.domain.instant import parse_instant
 from cxstream.engine.ledger import Ledger
 from cxstream.kafka.codec import Codec
@@ -49,6 +52,20 @@ class Work:
 
         return sign._replace(judge=judge)
 
+    def _arrange(self, real: Callable[..., None]) -> Callable[..., None]:
+        def arrange(evidence: Evidence, facts: Iterable[Fact], **of: Any) -> None:  # noqa: ANN401
+            self.counted["arranged"] += 1
+            real(evidence, facts, **of)
+
+        return arrange
+
+    def _attempt(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def first_attempt(*args: object) -> Any:  # noqa: ANN401
+            self.counted["attempts"] += 1
+            return real(*args)
+
+        return first_attempt
+
     def _put(self, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def put_many(table: MemoryTable, number: int, items: Sequence[Any]) -> Any:  # noqa: ANN401
             self.counted[f"{table.name} batches"] += 1
@@ -80,6 +97,8 @@ class Work:
         """Watch the agent; yields the catalogue that is watched as well."""
         with (
             patch.object(agent_module, "assess", self._assess(agent_module.assess)),
+            patch.object(Evidence, "__init__", self._arrange(Evidence.__init__)),
+            patch.object(evidence_module, "first_attempt", self._attempt(evidence_module.first_attempt)),
             patch.object(MemoryTable, "put_many", self._put(MemoryTable.put_many)),
             patch.object(Broker, "produce", self._produce(Broker.produce)),
         ):
@@ -143,6 +162,12 @@ def test_a_backlog_is_judged_as_it_was_delivered(done: Work) -> None:
     """The topics of a batch are read up to the same time: a case meets few batches, not some of each topic."""
     assert done.counted["batches"] > 3
     assert done.counted["assessed"] / done.counted["events"] < 0.15
+
+
+def test_the_facts_of_a_case_are_arranged_once_for_all_its_signs(done: Work) -> None:
+    """While all facts count, its units and signs share one evidence, and its visits are grouped into attempts once."""
+    assert done.counted["arranged"] == done.counted["assessed"]
+    assert 0 < done.counted["attempts"] <= done.counted["assessed"]
 
 
 def test_a_batch_is_one_write_of_the_table(done: Work) -> None:

@@ -124,11 +124,12 @@ def with_fact(known: list[Fact], fact: Fact) -> tuple[list[Fact], Reception]:
     Of copies of one event id the one with the smallest `Fact.precedence` is kept (rule 1); the very same list comes
     back if that is the one already there.
     """
-    index = next((i for i, other in enumerate(known) if other.event_id == fact.event_id), None)
-    if index is None:
+    event_ids = [other.event_id for other in known]
+    if fact.event_id not in event_ids:
         kept = list(known)
         insort(kept, fact, key=delivery_order)
         return kept, "applied"
+    index = event_ids.index(fact.event_id)
     other = known[index]
     if other == fact:
         return known, "duplicate"

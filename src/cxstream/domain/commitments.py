@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
 
 from cxstream.domain.effective import world_order
-from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 
-_KEPT_BY: dict[str, tuple[tuple[str, str], ...]] = {
+KEPT_BY: dict[str, tuple[tuple[str, str], ...]] = {
     "arrive": (("dispatch", "arrived"),),
     "callback": (("ticket", "customer_updated"),),
     "part": (("parts", "delivered"), ("parts", "picked_up")),
@@ -16,7 +18,7 @@ _KEPT_BY: dict[str, tuple[tuple[str, str], ...]] = {
 """Facts that keep a commitment of a kind; `restore` is kept by a fix claim, any kind by an explicit commitment_kept."""
 
 
-class Commitment(NamedTuple):
+class Commitment(msgspec.Struct, frozen=True):
     """How a commitment stands by its facts, the clock apart."""
 
     made: Fact
@@ -29,18 +31,18 @@ class Commitment(NamedTuple):
     """The first evidence, if it did not keep it."""
 
 
-def commitment(evidence: Evidence, commitment_id: str) -> Commitment | None:
-    """Return a commitment, None if it was never made (or that was voided); rule 22."""
-    made = next((fact for fact in evidence.of("ticket", "commitment_made") if _is(fact, commitment_id)), None)
-    if made is None:
-        return None
+def standing_of(made: Fact, changes: Iterable[Fact], proofs: Iterable[Fact]) -> Commitment:
+    """Return how a commitment stands by its changes and by what may keep it (rule 22).
+
+    Neither counts if it came before the commitment was made.
+    """
     due_ms = made.instant_ms("due")
     if due_ms is None:
         return Commitment(made, None, "open", None, None)
-    proofs = sorted(_proofs(evidence, made, commitment_id), key=world_order)
-    proofs = [fact for fact in proofs if fact.at_ms >= made.at_ms]
-    late = proofs[0] if proofs else None
-    for fact in sorted(proofs + _changes(evidence, made, commitment_id), key=world_order):
+    kept = sorted([fact for fact in proofs if fact.at_ms >= made.at_ms], key=world_order)
+    late = kept[0] if kept else None
+    changed = [fact for fact in changes if fact.at_ms >= made.at_ms]
+    for fact in sorted(kept + changed, key=world_order) if changed else kept:
         if fact.type != "commitment_changed":
             if fact.at_ms <= due_ms:
                 return Commitment(made, due_ms, "kept", fact, None)
@@ -55,24 +57,5 @@ def commitment(evidence: Evidence, commitment_id: str) -> Commitment | None:
 def topics_of(made: Fact) -> tuple[str, ...]:
     """Return the topics that evidence for a commitment may come from, by its kind."""
     kind = str(made.text("kind"))
-    own = ("dispatch",) if kind == "restore" else tuple(topic for topic, _type in _KEPT_BY.get(kind, ()))
+    own = ("dispatch",) if kind == "restore" else tuple(topic for topic, _type in KEPT_BY.get(kind, ()))
     return tuple(dict.fromkeys(("ticket", *own)))
-
-
-def _is(fact: Fact, commitment_id: str) -> bool:
-    return fact.fields.get("commitment_id") == commitment_id
-
-
-def _changes(evidence: Evidence, made: Fact, commitment_id: str) -> list[Fact]:
-    changes = evidence.of("ticket", "commitment_changed")
-    return [fact for fact in changes if _is(fact, commitment_id) and fact.at_ms >= made.at_ms]
-
-
-def _proofs(evidence: Evidence, made: Fact, commitment_id: str) -> list[Fact]:
-    kind = str(made.text("kind"))
-    proofs = [fact for fact in evidence.of("ticket", "commitment_kept") if _is(fact, commitment_id)]
-    if kind == "restore":
-        proofs += evidence.fix_claims
-    for topic, event_type in _KEPT_BY.get(kind, ()):
-        proofs += evidence.of(topic, event_type)
-    return proofs

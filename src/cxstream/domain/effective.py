@@ -9,7 +9,8 @@ from cxstream.domain.facts import Fact
 from cxstream.domain.vocabulary import TIE_ORDER
 
 _TIE_RANK = {name: rank for rank, name in enumerate(TIE_ORDER)}
-META = ("corrected", "voided")
+_LAST = len(TIE_ORDER)
+META = frozenset({"corrected", "voided"})
 """Types that amend other facts."""
 
 
@@ -20,7 +21,7 @@ def delivery_order(fact: Fact) -> tuple[int, str]:
 
 def world_order(fact: Fact) -> tuple[int, int, str]:
     """Sort key of what happened: event time, then type, then event id (rule 5)."""
-    return fact.at_ms, _TIE_RANK.get(fact.type, len(TIE_ORDER)), fact.event_id
+    return fact.at_ms, _TIE_RANK.get(fact.type, _LAST), fact.event_id
 
 
 def effective(facts: Sequence[Fact]) -> Iterable[Fact]:
@@ -30,10 +31,7 @@ def effective(facts: Sequence[Fact]) -> Iterable[Fact]:
     target wherever that stands, so both may be delivered before it. Voiding a correction or a void takes nothing back:
     a wrong correction is mended by another correction.
     """
-    for fact in facts:
-        if fact.type in META:
-            break
-    else:
+    if META.isdisjoint([fact.type for fact in facts]):
         return facts
     current, voids, _amendments = amended(facts)
     voided = {void.target for void in voids}

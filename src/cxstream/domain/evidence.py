@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from propcache import cached_property
 
+from cxstream.domain.commitments import KEPT_BY, Commitment, standing_of
 from cxstream.domain.effective import world_order
 from cxstream.domain.facts import Fact
 from cxstream.domain.policy import Policy
-from cxstream.domain.visits import Visit
+from cxstream.domain.spans import Span, open_spans
+from cxstream.domain.visits import FirstAttempt, Visit, first_attempt
 from cxstream.domain.vocabulary import ADMINISTRATIVE_REOPENS, NEVER_EXISTED
 
 
@@ -39,9 +42,7 @@ class Evidence:
         others: Sequence[OtherCase] = (),
         crowded: bool = False,
         last_delivery_ms: int | None = None,
-        visit_ids: frozenset[str] = frozenset(),
-        commitment_ids: frozenset[str] = frozenset(),
-        counted: Sequence[Fact] = (),
+        as_delivered: Sequence[Fact] = (),
     ) -> None:
         self.facts = sorted(facts, key=world_order)
         self.others = others
@@ -49,25 +50,40 @@ class Evidence:
         """The asset has so many cases that a repeat cannot be told from a neighbour."""
         self.last_delivery_ms = last_delivery_ms
         """Delivery time of the last counted fact; None before the case's own first one."""
-        self.visit_ids = visit_ids
-        """Visits that a counted fact named, effective or not (rule 3)."""
-        self.commitment_ids = commitment_ids
-        self._counted = counted
+        self._as_delivered = as_delivered
+        """The counted facts before corrections and voids, where there are any."""
         self._merges_in_force = merges_in_force
-        self._by_type: dict[tuple[str, str], list[Fact]] = {}
+        self._commitments: dict[str, Commitment | None] = {}
+        self._first_attempts: dict[int, FirstAttempt | None] = {}
+        self._by_type: defaultdict[tuple[str, str], list[Fact]] = defaultdict(list)
         for fact in self.facts:
-            self._by_type.setdefault((fact.topic, fact.type), []).append(fact)
+            self._by_type[fact.topic, fact.type].append(fact)
+
+    @cached_property
+    def visit_ids(self) -> frozenset[str]:
+        """Visits that a counted fact named, effective or not (rule 3)."""
+        delivered = [fact.fields for fact in self._as_delivered if fact.topic == "dispatch"]
+        return frozenset(self.visits).union([str(fields["visit_id"]) for fields in delivered if "visit_id" in fields])
+
+    @cached_property
+    def commitment_ids(self) -> frozenset[str]:
+        """Commitments that a counted commitment_made named, effective or not (rule 3)."""
+        return self._named("commitment_id", "ticket", "commitment_made")
 
     @cached_property
     def line_ids(self) -> frozenset[str]:
         """Part lines that a counted `required` named, effective or not (rule 3)."""
-        of_parts = [fact for fact in self._counted if (fact.topic, fact.type) == ("parts", "required")]
-        return frozenset(str(fact.fields["line_id"]) for fact in (*of_parts, *self.of("parts", "required")))
+        return self._named("line_id", "parts", "required")
+
+    def _named(self, name: str, *kind: str) -> frozenset[str]:
+        delivered = [fact for fact in self._as_delivered if (fact.topic, fact.type) == kind]
+        return frozenset([str(fact.fields[name]) for fact in (*delivered, *self.of(*kind))])
 
     def units(self, kind: str) -> frozenset[str]:
         """Return the units of one kind that a counted fact makes (rule 3): visits, commitments or lines."""
-        named = {"visit": self.visit_ids, "commitment": self.commitment_ids}
-        return self.line_ids if kind == "line" else named[kind]
+        if kind == "visit":
+            return self.visit_ids
+        return self.commitment_ids if kind == "commitment" else self.line_ids
 
     def of(self, topic: str, event_type: str) -> list[Fact]:
         """Return the effective facts of one type in event-time order."""
@@ -110,12 +126,51 @@ class Evidence:
         """Visits by id, of any purpose."""
         visits: dict[str, Visit] = {}
         for fact in self.facts:
-            visit_id = fact.fields.get("visit_id")
-            if fact.topic == "dispatch" and isinstance(visit_id, str):
-                if visit_id not in visits:
-                    visits[visit_id] = Visit(visit_id)
-                visits[visit_id].add(fact)
+            if fact.topic == "dispatch":
+                visit_id = fact.fields.get("visit_id")
+                if isinstance(visit_id, str):
+                    if visit_id not in visits:
+                        visits[visit_id] = Visit(visit_id)
+                    visits[visit_id].add(fact)
         return visits
+
+    def first_attempt(self, policy: Policy) -> FirstAttempt | None:
+        """Return the first attempt to fix the case, None if there is none (rule 11)."""
+        limit_ms = policy.on_site_limit_ms
+        if limit_ms not in self._first_attempts:
+            self._first_attempts[limit_ms] = first_attempt(self.visits.values(), policy)
+        return self._first_attempts[limit_ms]
+
+    def commitment(self, commitment_id: str) -> Commitment | None:
+        """Return how a commitment stands, None if it was never made, or that was voided (rule 22)."""
+        if commitment_id not in self._commitments:
+            made = self._of_commitment("commitment_made", commitment_id)
+            self._commitments[commitment_id] = self._standing_of(made[0], commitment_id) if made else None
+        return self._commitments[commitment_id]
+
+    def _standing_of(self, made: Fact, commitment_id: str) -> Commitment:
+        kind = str(made.text("kind"))
+        proofs = self._of_commitment("commitment_kept", commitment_id)
+        if kind == "restore":
+            proofs += self.fix_claims
+        for topic, event_type in KEPT_BY.get(kind, ()):
+            proofs += self.of(topic, event_type)
+        return standing_of(made, self._of_commitment("commitment_changed", commitment_id), proofs)
+
+    def _of_commitment(self, event_type: str, commitment_id: str) -> list[Fact]:
+        return [fact for fact in self.of("ticket", event_type) if fact.fields.get("commitment_id") == commitment_id]
+
+    @cached_property
+    def open_spans(self) -> Sequence[Span]:
+        """The times the case was open (rules 20, 21 and 25)."""
+        if self.opened is None:
+            return ()
+        return open_spans(self.opened, self.fault_reopens, self.fix_claims, self.cancellations)
+
+    @cached_property
+    def is_open(self) -> bool:
+        """Whether the customer is still waiting for a fix: one of the open spans has no end."""
+        return any(span.end_ms is None for span in self.open_spans)
 
     @cached_property
     def fix_claims(self) -> list[Fact]:
@@ -142,11 +197,13 @@ class Evidence:
 
     def replacements(self, policy: Policy) -> frozenset[str]:
         """Return the assets that replaced the case's own on one of its visits (rule 9)."""
-        named = (policy.asset(fact.text("replaced_by")) for fact in self.of("dispatch", "completed"))
-        return frozenset(asset for asset in named if asset)
+        named = [policy.asset(fact.text("replaced_by")) for fact in self.of("dispatch", "completed")]
+        return frozenset([asset for asset in named if asset])
 
     def repeat_cases(self, after_ms: int, until_ms: int, policy: Policy) -> list[Fact]:
         """Return the openings of repeat cases in (after, until], earliest first (rule 13)."""
+        if not self.others:
+            return []
         own_asset = self.asset(policy)
         assets = self.replacements(policy) | ({own_asset} if own_asset else set())
         openings = []

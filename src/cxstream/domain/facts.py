@@ -31,10 +31,7 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     def text(self, name: str) -> str | None:
         """Return a text or choice field or its default; None if neither is there."""
         value = self.fields.get(name)
-        if isinstance(value, str):
-            return value
-        default = self._declared(name).default
-        return default if isinstance(default, str) else None
+        return value if isinstance(value, str) else _DEFAULT_TEXTS.get((self.topic, self.type, name))
 
     def instant_ms(self, name: str) -> int | None:
         """Return a time field in milliseconds, None if the event does not state it."""
@@ -48,10 +45,7 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     def count(self, name: str) -> int:
         """Return a whole number or its default (0 if it has none)."""
         value = self.fields.get(name)
-        if isinstance(value, int):
-            return value
-        default = self._declared(name).default
-        return default if isinstance(default, int) else 0
+        return value if isinstance(value, int) else _DEFAULT_COUNTS.get((self.topic, self.type, name), 0)
 
     @property
     def target(self) -> str:
@@ -98,12 +92,16 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
                 fields[name] = value
         return msgspec.structs.replace(self, at_ms=at_ms, fields=fields)
 
-    def _declared(self, name: str) -> vocabulary.Field:
-        return (vocabulary.fields_of(self.topic, self.type) or {}).get(name, _UNDECLARED)
-
 
 _CORRECTION = "an object of field: value, with at least one field that can be corrected"
-_UNDECLARED = vocabulary.Field("text")
+_DEFAULTS = {
+    (topic, event_type, name): field.default
+    for (topic, event_type), fields in vocabulary.EVENT_TYPES.items()
+    for name, field in fields.items()
+}
+_DEFAULT_TEXTS = {key: default for key, default in _DEFAULTS.items() if isinstance(default, str)}
+_DEFAULT_COUNTS = {key: default for key, default in _DEFAULTS.items() if isinstance(default, int)}
+"""What an absent field means, by topic, type and name."""
 _AT_MOST = f" of at most {vocabulary.LONGEST_TEXT} characters"
 _LARGEST_COUNT = 1 << 53
 """Beyond this JSON does not keep whole numbers exact."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from cxstream.domain.effective import delivery_order, effective
 from cxstream.domain.evidence import Evidence, OtherCase
@@ -12,7 +14,12 @@ from cxstream.domain.facts import Fact
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.units import Seal
-from cxstream.domain.vocabulary import TIME_FIELDS
+from cxstream.domain.vocabulary import EVENT_TYPES, TIME_FIELDS
+
+_NAMING_INSTANTS = frozenset({"corrected"}).union(
+    event_type for (_topic, event_type), fields in EVENT_TYPES.items() if TIME_FIELDS & fields.keys()
+)
+"""Types of facts that name an instant besides their own."""
 
 
 class FactStack(Protocol):
@@ -37,7 +44,7 @@ class FactStack(Protocol):
         """Return the event ids of the facts; one of an absorbed case stands there for each way it may count."""
 
 
-class Folded(NamedTuple):
+class Folded(msgspec.Struct, frozen=True):
     """The evidence that counts for a unit, its seal, and the delivery of the last fact that counts, in milliseconds."""
 
     evidence: Evidence
@@ -45,11 +52,10 @@ class Folded(NamedTuple):
     last_counted_ms: int
     counted: int
     """How many of the stack's facts count."""
-
-    @property
-    def settles_ms(self) -> int:
-        """When all is known that may count: past the seal, and up to the last delivery that counts."""
-        return max(self.seal_ms + 1, self.last_counted_ms)
+    policy: Policy
+    """The policy of the segment that the evidence states."""
+    settles_ms: int
+    """When all is known that may count: past the seal, and up to the last delivery that counts."""
 
 
 def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy) -> Folded:
@@ -61,17 +67,20 @@ def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy) -> Folded:
     delivered_ms, moves_seal = stack.delivered_ms, stack.moves_seal
     count = max(1, bisect_right(delivered_ms, stack.earliest_ms + policy.soonest_seal_ms))
 
-    def sealed_ms(count: int) -> int:
+    def sealed(count: int) -> tuple[Evidence, Policy, int]:
         evidence = stack.evidence(count)
-        return seal(evidence, unit_id, policy.of(evidence.opened))
+        its_policy = policy.of(evidence.opened)
+        return evidence, its_policy, seal(evidence, unit_id, its_policy)
 
-    if count < len(delivered_ms):
-        seal_ms = sealed_ms(count)
-        while count < len(delivered_ms) and delivered_ms[count] <= seal_ms:
-            count += 1
-            if moves_seal[count - 1] and count < len(delivered_ms):
-                seal_ms = sealed_ms(count)
-    return Folded(stack.evidence(count), sealed_ms(count), delivered_ms[count - 1], count)
+    (evidence, its_policy, seal_ms), sealed_by = sealed(count), count
+    while count < len(delivered_ms) and delivered_ms[count] <= seal_ms:
+        count += 1
+        if moves_seal[count - 1]:
+            (evidence, its_policy, seal_ms), sealed_by = sealed(count), count
+    if sealed_by < count:
+        evidence, its_policy, seal_ms = sealed(count)
+    last_counted_ms = delivered_ms[count - 1]
+    return Folded(evidence, seal_ms, last_counted_ms, count, its_policy, max(seal_ms + 1, last_counted_ms))
 
 
 class OwnFacts:
@@ -83,7 +92,7 @@ class OwnFacts:
         self._evidence: dict[int, Evidence] = {}
         self.delivered_ms: Sequence[int] = [fact.delivered_ms for fact in facts]
         self.moves_seal: Sequence[bool] = [True] * len(facts)
-        self.earliest_ms = _earliest_ms(facts)
+        self.earliest_ms = _earliest_ms(facts, self.delivered_ms)
 
     def evidence(self, count: int) -> Evidence:
         """Return the evidence of the first `count` facts."""
@@ -94,9 +103,7 @@ class OwnFacts:
                 facts,
                 merges_in_force=self._merges_in_force,
                 last_delivery_ms=counted[-1].delivered_ms,
-                visit_ids=_named(counted, facts, "visit_id", "dispatch"),
-                commitment_ids=_named(counted, facts, "commitment_id", "ticket", "commitment_made"),
-                counted=counted,
+                as_delivered=() if facts is counted else counted,
             )
         return self._evidence[count]
 
@@ -173,7 +180,9 @@ class AllFacts:
         self.delivered_ms: Sequence[int] = [entry.delivered_ms for entry in entries]
         turns_ms = {known.known_ms for known in absorptions}
         self.moves_seal: Sequence[bool] = [entry.counts or entry.delivered_ms in turns_ms for entry in entries]
-        self.earliest_ms = _earliest_ms(entry.fact for entry in entries if entry.fact is not None and entry.counts)
+        self.earliest_ms = _earliest_ms(
+            [entry.fact for entry in entries if entry.fact is not None and entry.counts], self.delivered_ms
+        )
 
     def evidence(self, count: int) -> Evidence:
         """Return the evidence of the first `count` facts."""
@@ -223,26 +232,15 @@ class AllFacts:
         return OtherCase(case_id, known.opened, bool(known.cancellations), bool(known.merges), absorbed)
 
 
-def _earliest_ms(facts: Iterable[Fact]) -> int:
-    earliest_ms = NEVER_MS
+def _earliest_ms(facts: Sequence[Fact], delivered_ms: Sequence[int]) -> int:
+    """Return the earliest instant there is in these facts, delivered from the first of `delivered_ms` on."""
+    earliest_ms = min([*delivered_ms[:1], *[fact.at_ms for fact in facts]], default=NEVER_MS)
     for fact in facts:
-        earliest_ms = min(earliest_ms, fact.at_ms, fact.delivered_ms)
-        changes = fact.fields.get("set")
-        for fields in (fact.fields, changes) if isinstance(changes, dict) else (fact.fields,):
-            for name in TIME_FIELDS.intersection(fields):
-                value = fields[name]
-                if isinstance(value, int):
-                    earliest_ms = min(earliest_ms, value)
+        if fact.type in _NAMING_INSTANTS:
+            changes = fact.fields.get("set")
+            stated = changes if isinstance(changes, dict) else fact.fields
+            for name in TIME_FIELDS.intersection(stated):
+                value = stated[name]
+                if isinstance(value, int) and value < earliest_ms:
+                    earliest_ms = value
     return earliest_ms
-
-
-def _named(
-    counted: Iterable[Fact], facts: Iterable[Fact], name: str, topic: str, event_type: str | None = None
-) -> frozenset[str]:
-    """Return the ids under `name` that counted facts of a topic (and type) state, as delivered or as corrected."""
-    return frozenset(
-        str(fact.fields[name])
-        for group in (counted, facts)
-        for fact in group
-        if fact.topic == topic and name in fact.fields and event_type in (None, fact.type)
-    )

@@ -72,6 +72,7 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(message) from error
 
 
+@lru_cache(maxsize=4096)
 def local_midnight_after(instant_ms: int, zone_name: str) -> int:
     """Return the first instant of the local day after the one `instant_ms` falls on, DST included (rule 18)."""
     here = zone(zone_name)

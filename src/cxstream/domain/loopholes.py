@@ -59,8 +59,8 @@ def _of_ticket(evidence: Evidence, clock_ms: int, policy: Policy) -> Iterator[Si
 
 
 def _not_resumed(evidence: Evidence) -> list[int]:
-    resumed_ms = [fact.at_ms for fact in evidence.of("ticket", "resumed")]
     waiting_ms = [fact.at_ms for fact in evidence.of("ticket", "waiting_on_customer")]
+    resumed_ms = [fact.at_ms for fact in evidence.of("ticket", "resumed")] if waiting_ms else []
     return [since_ms for since_ms in waiting_ms if not any(ms >= since_ms for ms in resumed_ms)]
 
 

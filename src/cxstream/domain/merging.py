@@ -31,7 +31,7 @@ def merging(case_id: str, own_facts: Sequence[Fact], policy: Policy) -> list[Fac
 
 def merge_ids(facts: Sequence[Fact]) -> frozenset[str]:
     """Return the event ids of the merges among some facts."""
-    return frozenset(fact.event_id for fact in facts if fact.type == "merged")
+    return frozenset([fact.event_id for fact in facts if fact.type == "merged"])
 
 
 def absorptions(case_id: str, merging_facts: Mapping[str, Sequence[Fact]], policy: Policy) -> list[Absorption]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import NEVER_MS
@@ -10,7 +10,7 @@ from cxstream.domain.policy import Policy
 from cxstream.domain.visits import Visit
 
 
-class Promise(NamedTuple):
+class Promise(msgspec.Struct, frozen=True):
     """A window of time promised, in milliseconds, and the event that promised it."""
 
     start_ms: int

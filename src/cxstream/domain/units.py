@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from cxstream.domain.commitments import commitment
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.lines import required_of, visit_of
 from cxstream.domain.policy import Policy
-from cxstream.domain.visits import attempt_state, first_attempt
+from cxstream.domain.visits import attempt_state
 
 Seal = Callable[[Evidence, str, Policy], int]
 """Gives the seal of a unit, in milliseconds, from evidence alone: without a clock it is always the same."""
@@ -56,7 +55,7 @@ def _case_seal(evidence: Evidence, policy: Policy, *, merges: bool) -> int:
     claims = evidence.fix_claims
     if claims:
         fixed_ms = claims[0].at_ms
-        attempt = first_attempt(evidence.visits.values(), policy)
+        attempt = evidence.first_attempt(policy)
         if attempt is not None:
             state = attempt_state(attempt, evidence.resolutions, NEVER_MS, policy)
             if state.state == "fixed":
@@ -70,7 +69,7 @@ def _case_seal(evidence: Evidence, policy: Policy, *, merges: bool) -> int:
 
 def commitment_seal(evidence: Evidence, unit_id: str, policy: Policy) -> int:
     """Seal of a commitment: the due time in force plus the late horizon (rule 4)."""
-    promised = commitment(evidence, unit_id)
+    promised = evidence.commitment(unit_id)
     if promised is None or promised.due_ms is None:
         return case_seal_merges_apart(evidence, unit_id, policy)
     return promised.due_ms + policy.late_horizon_ms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +14,7 @@ Announced = Literal["pending", "provisional_hit", "final_hit", "miss", "excluded
 """What is announced of a unit: its verdict, or that it turned out to be none."""
 
 
-class Judgement(NamedTuple):
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """What one sign says of one unit at one clock reading, before its seal is considered."""
 
     outcome: Outcome

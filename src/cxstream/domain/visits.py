@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 from cxstream.domain.effective import world_order
 from cxstream.domain.facts import Fact
@@ -84,7 +86,12 @@ class Visit:
     @property
     def arrived_ms(self) -> int:
         """Event time of the arrival; never, if nobody came."""
-        return self.arrival.at_ms if self.arrival else NEVER_MS
+        arrival = self.arrival
+        return arrival.at_ms if arrival else NEVER_MS
+
+    def ends_ms(self, policy: Policy) -> int:
+        """Return when the visit was completed, or was on site for as long as it can be."""
+        return self.completions[-1].at_ms if self.completions else self.arrived_ms + policy.on_site_limit_ms
 
     def leaves_ms(self, policy: Policy) -> int:
         """Return the first instant the visit is no longer on site: completed, or the limit passed (rule 11)."""
@@ -96,7 +103,7 @@ class Visit:
         return self.arrived_ms <= instant_ms < self.leaves_ms(policy)
 
 
-class FirstAttempt(NamedTuple):
+class FirstAttempt(msgspec.Struct, frozen=True):
     """The first attempt to fix a case: its visits by arrival, and the arrivals of all later attempts (rule 11)."""
 
     visits: tuple[Visit, ...]
@@ -123,7 +130,8 @@ def first_attempt(visits: Iterable[Visit], policy: Policy) -> FirstAttempt | Non
 
 def _arrival_order(visit: Visit) -> tuple[int, int, str]:
     """Sort key of attended visits: their arrivals as facts, so that ties are ordered like all others (rule 5)."""
-    return world_order(visit.arrival) if visit.arrival else (NEVER_MS, 0, visit.visit_id)
+    arrival = visit.arrival
+    return world_order(arrival) if arrival else (NEVER_MS, 0, visit.visit_id)
 
 
 def _same_attempt(visit: Visit, other: Visit, policy: Policy) -> bool:
@@ -137,7 +145,7 @@ def _continues(visit: Visit, other: Visit) -> bool:
     return visit.continues == other.visit_id and other.outcome in (None, "continued")
 
 
-class AttemptState(NamedTuple):
+class AttemptState(msgspec.Struct, frozen=True):
     """How the first attempt stands at a clock reading (rule 12)."""
 
     state: Literal["fixed", "failed", "open"]
@@ -152,16 +160,13 @@ class AttemptState(NamedTuple):
 def attempt_state(attempt: FirstAttempt, resolutions: Sequence[Fact], clock_ms: int, policy: Policy) -> AttemptState:
     """Say whether the first attempt fixed the fault (rule 12); `resolutions` are the ticket's, in event-time order."""
     completions = [visit.completion for visit in attempt.visits if visit.completion is not None]
-    arrivals = tuple(visit.arrival for visit in attempt.visits if visit.arrival is not None)
-    second = min(attempt.later_arrivals, key=world_order, default=None)
-    end_ms = max(
-        visit.completion.at_ms if visit.completion else visit.arrived_ms + policy.on_site_limit_ms
-        for visit in attempt.visits
-    )
+    end_ms = max([visit.ends_ms(policy) for visit in attempt.visits])
     fixed = [fact for fact in completions if fact.text("outcome") == "fixed"]
     if fixed:
         latest = max(fixed, key=world_order)
         return AttemptState("fixed", end_ms, (latest,), fixed_ms=latest.at_ms)
+    arrivals = tuple([visit.arrival for visit in attempt.visits if visit.arrival is not None])
+    second = min(attempt.later_arrivals, key=world_order, default=None)
     limits_ms = [limit_ms for visit in attempt.visits for limit_ms in (visit.arrived_ms, visit.leaves_ms(policy))]
     wakes_ms = min((limit_ms for limit_ms in limits_ms if limit_ms > clock_ms), default=NEVER_MS)
     on_site = any(visit.on_site(clock_ms, policy) for visit in attempt.visits)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
@@ -44,6 +47,8 @@ REASONS = {
 
 Catalogue = Mapping[str, VitalSign]
 
+_sign_and_unit = attrgetter("sign", "unit")
+
 
 class Clock(NamedTuple):
     """What time it is for the cases of a partition, all in milliseconds since the epoch."""
@@ -62,7 +67,7 @@ class Clock(NamedTuple):
         return cls(now_ms, now_ms)
 
 
-class Change(NamedTuple):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One published verdict replaced by another; `old` is None for the first one of its unit and sign."""
 
     old: Verdict | None
@@ -98,16 +103,7 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock, judge
     if case.closed is not None or not case.facts:
         return _forget(case, [], frozenset(), policy, clock)
     units = Units(case, policy)
-    verdicts, changes, deadline_ms, settles_ms = [], [], NEVER_MS, NEVER_MS
-    for old, new, judgement, settled_by_ms in _standings(case, units, catalogue, policy, clock):
-        verdicts.append(new)
-        if judgement is None:
-            continue
-        if old is None or new.sequence != old.sequence:
-            changes.append(Change(old, new, judgement.evidence))
-        if not new.sealed:
-            settles_ms = min(settles_ms, settled_by_ms)
-            deadline_ms = min(deadline_ms, judgement.wakes_ms if judgement.wakes_ms <= new.seal_ms else NEVER_MS)
+    verdicts, changes, deadline_ms, settles_ms = _judge_all(case, units, catalogue, clock)
     own = units.own_evidence()
     segment = case.segment if case.is_forgotten else _segment(own)
     its_policy = policy.of(own.opened)
@@ -132,49 +128,51 @@ def assess(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock, judge
     return Assessment(case, changes, units.late_event_ids())
 
 
-class _Standing(NamedTuple):
-    """How one unit stands: as published before, and now; without a judgement what was final stays."""
+class _Judged(NamedTuple):
+    """All units of a case as judged at a clock reading."""
 
-    old: Verdict | None
-    new: Verdict
-    judgement: Judgement | None
-    settled_by_ms: int = NEVER_MS
+    verdicts: list[Verdict]
+    """Those published as sealed as they were, in order of sign and unit."""
+    changes: list[Change]
+    deadline_ms: int
+    settles_ms: int
 
 
-def _standings(case: Case, units: Units, catalogue: Catalogue, policy: Policy, clock: Clock) -> Iterator[_Standing]:
-    """Yield how every unit of a case stands, in order of sign and unit."""
-    standings: dict[str, list[_Standing]] = {name: [] for name in catalogue}
-    published: dict[tuple[str, str], Verdict] = {}
-    has_final = False
-    for verdict in case.verdicts:
-        published[verdict.sign, verdict.unit] = verdict
-        if verdict.sealed and verdict.sign in standings:
-            has_final = True
-            standings[verdict.sign].append(_Standing(verdict, verdict, None))
-    for unit, signs in _signs_by_unit(catalogue).items():
+def _judge_all(case: Case, units: Units, catalogue: Catalogue, clock: Clock) -> _Judged:
+    """Judge every unit of a case that was not published as sealed."""
+    published = {(verdict.sign, verdict.unit): verdict for verdict in case.verdicts}
+    verdicts = [verdict for verdict in case.verdicts if verdict.sealed and verdict.sign in catalogue]
+    final = {(verdict.sign, verdict.unit) for verdict in verdicts}
+    changes: list[Change] = []
+    deadline_ms = settles_ms = NEVER_MS
+    for signs in _signs_by_unit(catalogue):
+        unit = signs[0].unit
         for unit_id in units.ids(unit):
-            before = [published.get((sign.name, unit_id)) for sign in signs] if published else [None] * len(signs)
-            if has_final and all(old is not None and old.sealed for old in before):
-                continue
-            folded = units.counted(unit, unit_id)
+            judged = [sign for sign in signs if (sign.name, unit_id) not in final] if final else signs
+            folded = units.counted(unit, unit_id) if judged else None
             if folded is None:
                 continue
-            at_hand = _UnitAtHand(unit, unit_id, folded, case, policy, clock)
-            settles_ms = folded.settles_ms
-            for sign, old in zip(signs, before, strict=True):
-                if old is None or not old.sealed:
-                    judgement, verdict = at_hand.judge(sign)
-                    standings[sign.name].append(_Standing(old, _published(old, verdict), judgement, settles_ms))
-    for its in standings.values():
-        yield from sorted(its, key=_unit_of) if has_final and len(its) > 1 else its
+            is_sealed = folded.settles_ms <= clock.settled_ms
+            if not is_sealed and folded.settles_ms < settles_ms:
+                settles_ms = folded.settles_ms
+            for judgement, new in judge_unit(judged, unit_id, folded, case, clock):
+                old = published.get((new.sign, unit_id))
+                verdict = new if old is None else _published(old, new)
+                verdicts.append(verdict)
+                if old is None or verdict.sequence != old.sequence:
+                    changes.append(Change(old, verdict, judgement.evidence))
+                if not is_sealed and judgement.wakes_ms < deadline_ms and judgement.wakes_ms <= folded.seal_ms:
+                    deadline_ms = judgement.wakes_ms
+    verdicts.sort(key=_sign_and_unit)
+    return _Judged(verdicts, changes, deadline_ms, settles_ms)
 
 
-def _signs_by_unit(catalogue: Catalogue) -> dict[Unit, list[VitalSign]]:
-    """Return the kinds of units that are judged, each with its signs."""
-    by_unit: dict[Unit, list[VitalSign]] = {}
+def _signs_by_unit(catalogue: Catalogue) -> Iterable[list[VitalSign]]:
+    """Return the signs that are judged, those of one kind of unit and one scope together."""
+    signs: defaultdict[tuple[Unit, bool, tuple[str, ...]], list[VitalSign]] = defaultdict(list)
     for sign in catalogue.values():
-        by_unit.setdefault(sign.unit, []).append(sign)
-    return by_unit
+        signs[sign.unit, sign.needs_opening, sign.kinds].append(sign)
+    return signs.values()
 
 
 def _forget(
@@ -268,10 +266,6 @@ def _closed(verdict: Verdict, closing: Closing, published: Verdict | None) -> Ve
     )
 
 
-def _unit_of(standing: _Standing) -> str:
-    return standing.new.unit
-
-
 def anonymous(case: Case, name: str) -> Case:
     """Return the residue of an erased case under another name: what it contributes, and no id of its own (rule 10)."""
     verdicts = [msgspec.structs.replace(verdict, unit=str(number)) for number, verdict in enumerate(case.verdicts)]
@@ -323,8 +317,9 @@ class Units:
 
     def late_event_ids(self) -> frozenset[str]:
         """Return the own facts that count for none of the units folded so far: nothing counts for final ones."""
-        latest_ms = max((folded.last_counted_ms for folded in self._folded.values()), default=-1)
-        return frozenset(fact.event_id for fact in self._case.facts if fact.delivered_ms > latest_ms)
+        latest_ms = max([folded.last_counted_ms for folded in self._folded.values()], default=-1)
+        first_late = bisect_right(self._own.delivered_ms, latest_ms)
+        return frozenset([fact.event_id for fact in self._case.facts[first_late:]])
 
     def stack(self, unit: Unit) -> FactStack:
         """Return the facts that may count for a unit of this kind."""
@@ -332,86 +327,50 @@ class Units:
 
     def fold(self, unit: Unit, unit_id: str) -> Folded:
         """Return what counts for one unit."""
-        key = unit, unit_id
-        if key not in self._folded:
-            self._folded[key] = fold(self.stack(unit), unit.seal, unit_id, self._policy)
-        return self._folded[key]
+        folded = self._folded.get((unit, unit_id))
+        if folded is None:
+            folded = fold(self.stack(unit), unit.seal, unit_id, self._policy)
+            self._folded[unit, unit_id] = folded
+        return folded
 
 
 def judge_unit(
-    sign: VitalSign, unit_id: str, folded: Folded, case: Case, policy: Policy, clock: Clock
-) -> tuple[Judgement, Verdict]:
-    """Judge one unit by its sign, no later than its seal (rule 4), and name the verdict."""
-    return _UnitAtHand(sign.unit, unit_id, folded, case, policy, clock).judge(sign)
-
-
-class _UnitAtHand:
-    """One unit while its signs judge it: what is the same for all of them is found out once."""
-
-    __slots__ = (
-        "_at_ms",
-        "_begins_late",
-        "_case",
-        "_clock",
-        "_evidence",
-        "_policy",
-        "_scopes",
-        "_seal_ms",
-        "_sealed",
-        "_unit",
-        "_unit_id",
+    signs: Sequence[VitalSign], unit_id: str, folded: Folded, case: Case, clock: Clock
+) -> Iterator[tuple[Judgement, Verdict]]:
+    """Judge one unit by signs of its kind and of one scope, no later than its seal (rule 4), and name the verdicts."""
+    evidence, seal_ms, policy = folded.evidence, folded.seal_ms, folded.policy
+    # A fact may give a seal that lies before its own delivery, and another delivered in between may be on its way.
+    sealed = folded.settles_ms <= clock.settled_ms
+    hit: VerdictName = "final_hit" if sealed else "provisional_hit"
+    at_ms = min(clock.now_ms, seal_ms)
+    unjudged = before_start(evidence, policy) or out_of_scope(
+        evidence, signs[0].unit, needs_opening=signs[0].needs_opening, kinds=signs[0].kinds
     )
-
-    def __init__(self, unit: Unit, unit_id: str, folded: Folded, case: Case, policy: Policy, clock: Clock) -> None:
-        self._unit = unit
-        self._unit_id = unit_id
-        self._case = case
-        self._clock = clock
-        self._evidence = folded.evidence
-        self._policy = policy.of(folded.evidence.opened)
-        self._seal_ms = folded.seal_ms
-        # A fact may give a seal that lies before its own delivery, and another delivered in between may be on its way.
-        self._sealed = folded.settles_ms <= clock.settled_ms
-        self._at_ms = min(clock.now_ms, folded.seal_ms)
-        self._begins_late = before_start(self._evidence, self._policy)
-        self._scopes: dict[tuple[bool, tuple[str, ...]], Judgement | None] = {}
-
-    def judge(self, sign: VitalSign) -> tuple[Judgement, Verdict]:
-        """Judge the unit by one sign, and name the verdict."""
-        sealed = self._sealed
-        judgement = self._begins_late or self._out_of_scope(sign)
+    for sign in signs:
+        judgement = unjudged
         if judgement is None:
             try:
-                judgement = sign.judge(self._evidence, self._unit_id, self._at_ms, self._policy)
+                judgement = sign.judge(evidence, unit_id, at_ms, policy)
             except Exception:  # noqa: BLE001 - a judge that fails costs its own verdict, never the partition
                 judgement = Judgement("excluded", "error")
-        if judgement.silent_topics and not sealed and _is_unheard(judgement, self._clock):
+        if judgement.silent_topics and not sealed and _is_unheard(judgement, clock):
             judgement = Judgement("pending", SOURCE_SILENT, None, judgement.evidence, since_ms=judgement.since_ms)
-        outcome, reason = judgement.outcome, judgement.reason
+        outcome, reason, anchor_ms = judgement.outcome, judgement.reason, judgement.anchor_ms
         if outcome == "pending" and sealed:
             outcome, reason = "excluded", f"{UNKNOWN_AT_SEAL}{reason}"
-        name: VerdictName = outcome if outcome != "hit" else "final_hit" if sealed else "provisional_hit"
-        anchor_ms = judgement.anchor_ms
-        return judgement, Verdict(
+        verdict = Verdict(
             sign.name,
-            self._unit_id,
-            name,
+            unit_id,
+            hit if outcome == "hit" else outcome,
             reason,
-            _beginning_ms(self._case, self._evidence) if anchor_ms is None else anchor_ms,
-            self._seal_ms,
+            _beginning_ms(case, evidence) if anchor_ms is None else anchor_ms,
+            seal_ms,
             sealed,
             due_ms=judgement.due_ms if outcome == "pending" else NEVER_MS,
             since_ms=None if sealed else judgement.since_ms,
             measured=judgement.measured,
         )
-
-    def _out_of_scope(self, sign: VitalSign) -> Judgement | None:
-        asked = sign.needs_opening, sign.kinds
-        if asked not in self._scopes:
-            self._scopes[asked] = out_of_scope(
-                self._evidence, self._unit, needs_opening=sign.needs_opening, kinds=sign.kinds
-            )
-        return self._scopes[asked]
+        yield judgement, verdict
 
 
 def _is_unheard(judgement: Judgement, clock: Clock) -> bool:
@@ -426,13 +385,11 @@ def _beginning_ms(case: Case, evidence: Evidence) -> int:
     return first.at_ms
 
 
-def _published(old: Verdict | None, new: Verdict) -> Verdict:
+def _published(old: Verdict, new: Verdict) -> Verdict:
     """Return the verdict to keep: with the next sequence number only if something a reader acts on has changed.
 
     The very same one comes back if nothing has.
     """
-    if old is None:
-        return new
     following = new
     if old.sequence or old.retracted:
         following = msgspec.structs.replace(new, sequence=old.sequence, retracted=old.retracted)
@@ -453,5 +410,4 @@ def _segment(evidence: Evidence) -> Segment:
     opened = evidence.opened
     if opened is None:
         return Segment()
-    stated = {name: opened.text(name) or "unknown" for name in Segment.__struct_fields__}
-    return Segment(**stated)
+    return Segment(*[opened.text(name) or "unknown" for name in Segment.__struct_fields__])

@@ -160,7 +160,7 @@ def explain(
     A verdict that was published as final is shown as it was published.
     """
     units = Units(_owning_ids(case), policy)
-    judged = list(_judged(case, units, catalogue, policy, clock)) if case.facts else []
+    judged = list(_judged(case, units, catalogue, clock)) if case.facts else []
     opened = units.own_evidence().opened if case.facts else None
     return Explanation(
         case_id=case.case_id,
@@ -207,11 +207,11 @@ class _Judged(NamedTuple):
     folded: Folded
 
 
-def _judged(case: Case, units: Units, catalogue: Catalogue, policy: Policy, clock: Clock) -> Iterator[_Judged]:
+def _judged(case: Case, units: Units, catalogue: Catalogue, clock: Clock) -> Iterator[_Judged]:
     for sign in catalogue.values():
         for unit_id, folded in units.of(sign.unit):
-            judgement, verdict = judge_unit(sign, unit_id, folded, case, policy, clock)
-            yield _Judged(sign, verdict, judgement, folded)
+            for judgement, verdict in judge_unit([sign], unit_id, folded, case, clock):
+                yield _Judged(sign, verdict, judgement, folded)
 
 
 def _verdicts(case: Case, judged: Sequence[_Judged], catalogue: Catalogue, policy: Policy) -> list[Explained]:
@@ -411,5 +411,5 @@ def _remarks(fact: Fact, known: Amended, merges_in_force: AbstractSet[str]) -> I
             yield "it changes nothing"
 
 
-_NOTHING = Folded(Evidence(()), 0, 0, 0)
+_NOTHING = Folded(Evidence(()), 0, 0, 0, Policy(), 0)
 """What is left to show of a unit whose facts are gone."""

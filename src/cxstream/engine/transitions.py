@@ -128,7 +128,8 @@ def announcements(
             rests_on = evidence.get((verdict.sign, verdict.unit), ())
         elif index < 0 and units is not None:
             folded = units.fold(sign.unit, verdict.unit)
-            rests_on = judge_unit(sign, verdict.unit, folded, case, policy, Clock.at(case.judged_ms))[0].evidence
+            clock = Clock.at(case.judged_ms)
+            rests_on = next(judge_unit([sign], verdict.unit, folded, case, clock))[0].evidence
         yield Announcement(
             case.case_id,
             sign.unit.kind,

@@ -13,7 +13,6 @@ from cxstream.domain.evidence import Evidence
 from cxstream.domain.gaming import Gaming, excluded
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
-from cxstream.domain.spans import open_spans
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
@@ -35,7 +34,7 @@ def judge(evidence: Evidence, _case_id: str, _clock_ms: int, _policy: Policy) ->
                 return Judgement("miss", "switched", fact.at_ms, (first.event_id, fact.event_id))
         return Judgement("hit", "one_channel", second.at_ms, (first.event_id, second.event_id))
     reason = "channel_not_stated" if len(inbound) > 1 else "single_contact"
-    if any(span.end_ms is None for span in open_spans(evidence)):
+    if evidence.is_open:
         return Judgement("pending", reason, None, (opened.event_id,))
     return Judgement("excluded", reason, opened.at_ms, (opened.event_id,))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cxstream.domain.commitments import commitment, topics_of
+from cxstream.domain.commitments import topics_of
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.gaming import Gaming, excluded, other_sign
 from cxstream.domain.policy import Policy
@@ -14,7 +14,7 @@ from cxstream.domain.vital_sign import VitalSign
 
 def judge(evidence: Evidence, commitment_id: str, clock_ms: int, _policy: Policy) -> Judgement:
     """Judge one commitment against the due time in force (rule 22)."""
-    promised = commitment(evidence, commitment_id)
+    promised = evidence.commitment(commitment_id)
     if promised is None:
         return Judgement("pending", "not_made")
     made, due_ms = promised.made, promised.due_ms

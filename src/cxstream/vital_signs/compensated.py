@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cxstream.domain.commitments import commitment
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.gaming import Gaming, excluded, other_sign
 from cxstream.domain.instant import NEVER_MS
@@ -75,7 +74,7 @@ def _windows(evidence: Evidence, clock_ms: int, policy: Policy) -> Iterator[tupl
 
 def _commitments(evidence: Evidence, clock_ms: int, policy: Policy) -> Iterator[tuple[Judgement, int]]:
     for commitment_id in {str(made.fields["commitment_id"]) for made in evidence.of("ticket", "commitment_made")}:
-        promise = commitment(evidence, commitment_id)
+        promise = evidence.commitment(commitment_id)
         ends_ms = [promise.due_ms] if promise is not None and promise.due_ms is not None else []
         if promise is not None and promise.decided_by is not None:
             ends_ms.append(promise.decided_by.at_ms)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.gaming import LATE, Gaming, excluded, loophole, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
-from cxstream.domain.visits import attempt_state, first_attempt
+from cxstream.domain.visits import attempt_state
 from cxstream.domain.vital_sign import VitalSign
 
 
 def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> Judgement:
     """Judge the first attempt and whether it held (rules 11, 12 and 13)."""
-    attempt = first_attempt(evidence.visits.values(), policy)
+    attempt = evidence.first_attempt(policy)
     if attempt is None:
         if evidence.fix_claims:
             claim = evidence.fix_claims[0]
             return Judgement("excluded", "fixed_without_visit", claim.at_ms, (claim.event_id,))
         return _cancelled(evidence) or Judgement("pending", "no_attempt_yet")
     state = attempt_state(attempt, evidence.resolutions, clock_ms, policy)
-    proof = tuple(fact.event_id for fact in state.evidence)
+    proof = tuple([fact.event_id for fact in state.evidence])
     second = attempt.later_arrivals[0] if attempt.later_arrivals else None
     if state.state == "failed":
         return Judgement("miss", "first_attempt_failed", state.end_ms, proof, state.wakes_ms)
@@ -29,7 +31,7 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
         if second is not None:
             return Judgement("miss", "second_attempt", state.end_ms, (*proof, second.event_id), state.wakes_ms)
         open_or_cancelled = _cancelled(evidence) or Judgement("pending", "attempt_open", None, proof)
-        return open_or_cancelled._replace(wakes_ms=state.wakes_ms)
+        return msgspec.structs.replace(open_or_cancelled, wakes_ms=state.wakes_ms)
     fixed_ms = state.fixed_ms
     until_ms = fixed_ms + policy.repeat_window_ms
     for reason, facts in (

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cxstream.domain.commitments import commitment
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.gaming import Gaming, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.promises import promised
 from cxstream.domain.reasons import Reason
-from cxstream.domain.spans import open_spans
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
@@ -30,7 +28,7 @@ def steps(evidence: Evidence) -> Iterator[tuple[int, Fact]]:
         if window is not None:
             yield window.end_ms, window.made
     for made in evidence.of("ticket", "commitment_made"):
-        promise = commitment(evidence, str(made.fields["commitment_id"]))
+        promise = evidence.commitment(str(made.fields["commitment_id"]))
         if promise is None or promise.made is not made or promise.due_ms is None:
             continue
         if promise.state == "kept" or promise.late is not None:
@@ -53,7 +51,7 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, _policy: Policy) -> 
     opened = evidence.opened
     if opened is None:
         return Judgement("pending", "not_opened")
-    ends_ms = [span.end_ms for span in open_spans(evidence)]
+    ends_ms = [span.end_ms for span in evidence.open_spans]
     if None not in ends_ms:
         ended_ms = max(end_ms for end_ms in ends_ms if end_ms is not None)
         ended_by = (fact.event_id for fact in (*evidence.fix_claims, *evidence.cancellations) if fact.at_ms == ended_ms)

@@ -5,28 +5,23 @@ from __future__ import annotations
 from itertools import pairwise
 
 from cxstream.domain.evidence import Evidence
-from cxstream.domain.facts import Fact
 from cxstream.domain.gaming import Gaming, excluded, loophole, other_sign
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
-from cxstream.domain.spans import open_spans
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
 
-_CONTACTS = {
-    "ticket": {
-        "opened",
-        "acknowledged",
-        "diagnosed",
-        "customer_updated",
-        "reopened",
-        "commitment_made",
-        "commitment_changed",
-    },
-    "dispatch": {"scheduled", "rescheduled", "en_route", "arrived", "completed", "cancelled"},
-}
+_CONTACTS = frozenset(
+    {
+        *(("ticket", name) for name in ("opened", "acknowledged", "diagnosed", "customer_updated", "reopened")),
+        *(("ticket", name) for name in ("commitment_made", "commitment_changed")),
+        *(("dispatch", name) for name in ("scheduled", "rescheduled", "en_route", "arrived", "completed", "cancelled")),
+    }
+)
+_UNHEARD_IF = {"ticket": "auto", "dispatch": "silent"}
+"""The flag of a contact that the customer does not notice: a robot acknowledges, or a visit is changed silently."""
 
 
 def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> Judgement:
@@ -34,17 +29,21 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
     opened = evidence.opened
     if opened is None:
         return Judgement("pending", "not_opened")
-    spans = open_spans(evidence)
     limit_ms = policy.silence_limit_by_priority_ms.get(str(opened.text("priority")), policy.silence_limit_ms)
-    contacts = [fact for fact in evidence.facts if _is_contact(fact)]
+    contacts = [
+        fact
+        for fact in evidence.facts
+        if (fact.topic, fact.type) in _CONTACTS and not fact.flag(_UNHEARD_IF[fact.topic])
+    ]
     pauses = _pauses(evidence, policy)
     breach_ms, broke_since_ms, silent_since_ms = NEVER_MS, NEVER_MS, None
-    for start_ms, end_ms in spans:
+    for start_ms, end_ms in evidence.open_spans:
         ends_ms = NEVER_MS if end_ms is None else end_ms
-        heard_ms = sorted({start_ms, *(fact.at_ms for fact in contacts if start_ms < fact.at_ms < ends_ms)})
+        heard_ms = [start_ms, *[fact.at_ms for fact in contacts if start_ms < fact.at_ms < ends_ms]]
         for since_ms, until_ms in pairwise([*heard_ms, ends_ms]):
-            breach = _breach_ms(since_ms, until_ms, limit_ms, pauses), since_ms
-            breach_ms, broke_since_ms = min((breach_ms, broke_since_ms), breach)
+            if until_ms - since_ms > limit_ms:
+                breach = _breach_ms(since_ms, until_ms, limit_ms, pauses), since_ms
+                breach_ms, broke_since_ms = min((breach_ms, broke_since_ms), breach)
         if end_ms is None:  # a pause, also what is left of one, is no silence
             silent_since_ms = _breach_ms(heard_ms[-1], NEVER_MS, limit_ms, pauses) - limit_ms
     if breach_ms < clock_ms:
@@ -63,14 +62,8 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
     return Judgement("excluded", "cancelled", cancellation.at_ms, (cancellation.event_id,), breach_ms + 1)
 
 
-def _is_contact(fact: Fact) -> bool:
-    if fact.type == "acknowledged" and fact.flag("auto"):
-        return False
-    return fact.type in _CONTACTS.get(fact.topic, ()) and not fact.flag("silent")
-
-
 def _pauses(evidence: Evidence, policy: Policy) -> list[tuple[int, int]]:
-    """Return when the silence clock stood still: from waiting on the customer to resuming, at most so long each."""
+    """Return when the silence clock stood still, in order: from waiting to resuming, at most so long each."""
     resumed_ms = [fact.at_ms for fact in evidence.of("ticket", "resumed")]
     pauses = []
     for waiting in evidence.of("ticket", "waiting_on_customer"):
@@ -82,7 +75,7 @@ def _pauses(evidence: Evidence, policy: Policy) -> list[tuple[int, int]]:
 def _breach_ms(since_ms: int, until_ms: int, limit_ms: int, pauses: list[tuple[int, int]]) -> int:
     """Return the instant a gap has lasted as long as the limit, pauses apart; never, if it ends by then."""
     at_ms, left_ms = since_ms, limit_ms
-    for start_ms, end_ms in sorted(pauses):
+    for start_ms, end_ms in pauses:
         if end_ms <= at_ms:
             continue
         if start_ms - at_ms > left_ms:

@@ -9,7 +9,6 @@ from cxstream.domain.gaming import Gaming, excluded
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
-from cxstream.domain.spans import open_spans
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
@@ -22,19 +21,18 @@ def judge(evidence: Evidence, _case_id: str, _clock_ms: int, _policy: Policy) ->
     opened = evidence.opened
     if opened is None:
         return Judgement("pending", "not_opened")
-    spans = open_spans(evidence)
     chases = [
         contact
         for contact in evidence.of("ticket", "customer_contacted")
         if contact.text("reason") in _CHASING
-        and any(start < contact.at_ms <= (NEVER_MS if end is None else end) for start, end in spans)
+        and any(start < contact.at_ms <= (NEVER_MS if end is None else end) for start, end in evidence.open_spans)
     ]
     breaches = sorted(chases + _reports(evidence, opened), key=world_order)
     if breaches:
         first = breaches[0]
         reason = "reported_again" if first.type == "opened" else "chased"
         return Judgement("miss", reason, first.at_ms, (opened.event_id, first.event_id))
-    if any(span.end_ms is None for span in spans):
+    if evidence.is_open:
         return Judgement("pending", "open", None, (opened.event_id,))
     if evidence.fix_claims:
         fix = evidence.fix_claims[0]

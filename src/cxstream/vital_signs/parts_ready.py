@@ -22,7 +22,7 @@ def judge(evidence: Evidence, visit_id: str, _clock_ms: int, _policy: Policy) ->
         if visit.outcome == "no_access" and visit.completion is not None:
             return Judgement("excluded", "no_access", visit.completion.at_ms, (visit.completion.event_id,))
         if lines and not visit.cancelled:
-            proof = tuple(fact.event_id for fact in lines.values())
+            proof = tuple([fact.event_id for fact in lines.values()])
             starts_ms = visit.windows[-1].instant_ms("window_start") if visit.windows else None
             if starts_ms is None or all(on_hand(evidence, *line, visit) for line in lines.items()):
                 return Judgement("pending", "not_attended_yet", None, proof)
@@ -35,7 +35,7 @@ def judge(evidence: Evidence, visit_id: str, _clock_ms: int, _policy: Policy) ->
     for line_id, required in lines.items():
         if not on_hand(evidence, line_id, required, visit):
             return Judgement("miss", "not_on_hand", visit.arrived_ms, (required.event_id,))
-    return Judgement("hit", "on_hand", visit.arrived_ms, tuple(fact.event_id for fact in lines.values()))
+    return Judgement("hit", "on_hand", visit.arrived_ms, tuple([fact.event_id for fact in lines.values()]))
 
 
 def _lines(evidence: Evidence, visit: Visit) -> dict[str, Fact]:

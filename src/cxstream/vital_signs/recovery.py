@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cxstream.domain.commitments import commitment
 from cxstream.domain.effective import world_order
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.gaming import Gaming, excluded, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
-from cxstream.domain.spans import open_spans
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
 from cxstream.vital_signs.compensated import PROMISES, promises_of
@@ -38,7 +36,7 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
         proofs += sorted(in_time, key=world_order)[:1]
     needed = 2
     if len(proofs) == needed:
-        if any(span.end_ms is None for span in open_spans(evidence)):
+        if evidence.is_open:
             return Judgement("pending", "open", None, last.proof, wakes_ms)
         recovered_ms = max(fact.at_ms for fact in proofs)
         return Judgement("hit", "recovered", recovered_ms, (*last.proof, *(fact.event_id for fact in proofs)), wakes_ms)
@@ -51,7 +49,7 @@ def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> J
 def _keeping(evidence: Evidence) -> Iterator[Fact]:
     """Yield the evidence that kept each commitment which was kept."""
     for commitment_id in {str(made.fields["commitment_id"]) for made in evidence.of("ticket", "commitment_made")}:
-        promise = commitment(evidence, commitment_id)
+        promise = evidence.commitment(commitment_id)
         if promise is not None and promise.state == "kept" and promise.decided_by is not None:
             yield promise.decided_by
 

@@ -7,7 +7,7 @@ from cxstream.domain.gaming import OLDEST_OPEN_CASE, OPEN_CASES, Gaming, loophol
 from cxstream.domain.instant import DAY_MS, HOUR_MS, SECOND_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
-from cxstream.domain.spans import open_spans, restored_spans
+from cxstream.domain.spans import restored_spans
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import Measure, VitalSign
@@ -18,14 +18,15 @@ def judge(evidence: Evidence, _case_id: str, _clock_ms: int, _policy: Policy) ->
     opened = evidence.opened
     if opened is None:
         return Judgement("pending", "not_opened")
-    since_ms = min((span.start_ms for span in open_spans(evidence) if span.end_ms is None), default=None)
+    since_ms = min([span.start_ms for span in evidence.open_spans if span.end_ms is None], default=None)
     if not evidence.fix_claims:
         if evidence.cancellations:
             cancellation = evidence.cancellations[0]
             return Judgement("excluded", "cancelled", cancellation.at_ms, (cancellation.event_id,))
         return Judgement("pending", "not_fixed_yet", None, (opened.event_id,), since_ms=since_ms)
     fix = evidence.fix_claims[0]
-    restored_ms = sum(end_ms - start_ms for start_ms, end_ms in restored_spans(evidence))
+    outages = restored_spans(evidence.open_spans, evidence.fix_claims)
+    restored_ms = sum([end_ms - start_ms for start_ms, end_ms in outages])
     proof = (opened.event_id, fix.event_id)
     return Judgement("hit", "restored", fix.at_ms, proof, since_ms=since_ms, measured=restored_ms)
 

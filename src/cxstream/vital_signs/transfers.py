@@ -11,7 +11,6 @@ from cxstream.domain.evidence import Evidence
 from cxstream.domain.gaming import PENDING, Gaming, other_sign
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
-from cxstream.domain.spans import open_spans
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
 from cxstream.domain.vital_sign import VitalSign
@@ -26,7 +25,7 @@ def judge(evidence: Evidence, _case_id: str, _clock_ms: int, policy: Policy) -> 
     proof = (opened.event_id, *(fact.event_id for fact in reassigned[: policy.most_transfers + 1]))
     if len(reassigned) > policy.most_transfers:
         return Judgement("miss", "passed_around", reassigned[policy.most_transfers].at_ms, proof)
-    if any(span.end_ms is None for span in open_spans(evidence)):
+    if evidence.is_open:
         return Judgement("pending", "open", None, proof)
     if evidence.fix_claims:
         fix = evidence.fix_claims[0]

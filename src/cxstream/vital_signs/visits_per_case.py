@@ -13,7 +13,6 @@ from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
 from cxstream.domain.units import CASE
 from cxstream.domain.verdict import Judgement
-from cxstream.domain.visits import first_attempt
 from cxstream.domain.vital_sign import Measure, VitalSign
 
 
@@ -24,7 +23,7 @@ def judge(evidence: Evidence, _case_id: str, _clock_ms: int, policy: Policy) -> 
             return Judgement("excluded", "cancelled", cancellation.at_ms, (cancellation.event_id,))
         return Judgement("pending", "not_fixed_yet")
     first, last = evidence.fix_claims[0], evidence.fix_claims[-1]
-    attempt = first_attempt(evidence.visits.values(), policy)
+    attempt = evidence.first_attempt(policy)
     arrivals = (attempt.visits[0].arrival, *attempt.later_arrivals) if attempt else ()
     came = [arrival.event_id for arrival in arrivals if arrival is not None and arrival.at_ms <= last.at_ms]
     return Judgement("hit", "fixed", first.at_ms, (*came, first.event_id), measured=len(came))
