@@ -256,8 +256,9 @@ class Worker:
             self._rebalancing_since_ms = None
 
     def _owned(self, number: int) -> Partition:
+        # The engine knows before we are told: while it gives partitions up, nothing may be said of them any more.
         partition = self._partitions.get(number)
-        if partition is None:
+        if partition is None or number not in self._engine.owned:
             raise PartitionLostError(f"partition {number} is not owned")
         return partition
 

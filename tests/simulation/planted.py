@@ -30,7 +30,7 @@ from cxstream.engine.deadlines import Deadlines
 from cxstream.engine.ledger import Ledger
 from cxstream.exposition.snapshot import WorkerSnapshot
 from cxstream.kafka.case_agent import CaseAgent
-from cxstream.kafka.changelog_table import BatchProducer, Changed, ChangelogTable, Outgoing
+from cxstream.kafka.changelog_table import BatchProducer, Changed, ChangelogTable, Outgoing, PartitionLostError
 from cxstream.kafka.partition import Holdings, Partition
 from cxstream.kafka.partition_batches import PartitionBatches
 from cxstream.worker import Worker
@@ -465,6 +465,18 @@ def a_standby_is_taken_for_complete() -> AbstractContextManager[object]:
 
     real = ChangelogTable.complete_offset
     return patch.object(ChangelogTable, "complete_offset", complete_offset)
+
+
+@bug
+def what_is_being_given_up_is_spoken_for() -> AbstractContextManager[object]:
+    """Until the engine has given up, what runs beside the batches goes on as if nothing were taken away."""
+
+    def owned(self: Worker, number: int) -> Partition:
+        if number not in self._partitions:
+            raise PartitionLostError
+        return self._partitions[number]
+
+    return patch.object(Worker, "_owned", owned)
 
 
 # --- the stream of verdicts

@@ -198,7 +198,7 @@ def test_a_source_is_not_taken_for_dead_before_the_group_was_heard() -> None:
 
 def test_an_owner_says_what_those_before_have_taken() -> None:
     """Else nobody would know of it once the word of the owner before is compacted away."""
-    engine = MagicMock()
+    engine = MagicMock(owned={0})
     worker = Worker(load(None, {"CXSTREAM_KAFKA_VERDICTS_TOPIC": "none"}), engine, lambda: 5)
     worker._policy_recorded = True
     topics = [*worker._roles.sources, worker._roles.assets, worker._roles.relays]

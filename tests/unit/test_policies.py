@@ -77,7 +77,7 @@ def test_a_policy_is_recorded_once_for_all() -> None:
 
 def test_a_worker_records_its_policy_before_it_shows_figures() -> None:
     """Once own words have come back to it, and with them all that was recorded before, and once only."""
-    engine = MagicMock()
+    engine = MagicMock(owned={0})
     engine.produce_many = AsyncMock()
     worker = Worker(load(None, {**IN_THE_NORTH, "CXSTREAM_KAFKA_VERDICTS_TOPIC": "none"}), engine, lambda: 5)
     topics = [*worker._roles.sources, worker._roles.assets, worker._roles.relays]

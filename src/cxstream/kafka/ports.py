@@ -101,6 +101,10 @@ class Engine(Protocol):
         """The group's generation as this worker knows it."""
 
     @property
+    def owned(self) -> frozenset[int]:
+        """Partition numbers that may be written now."""
+
+    @property
     def kept(self) -> frozenset[int]:
         """Owned partitions whose tables are just as in the generation before."""
 
