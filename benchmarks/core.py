@@ -7,10 +7,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from aiokafka.partitioner import murmur2
-
 from cxstream.domain.cases import Case
 from cxstream.domain.facts import Fact
+from cxstream.kafka.partitioner import partition_of
 from cxstream.offline.events_file import Delivered
 from parts.producer import facts_of
 
@@ -26,7 +25,7 @@ def batches(facts: Sequence[Delivered], size: int, partitions: int) -> Iterator[
     """Cut the log of every topic and partition into batches, and take them in turn, as a worker with a backlog does."""
     logs: defaultdict[tuple[str, int], list[Delivered]] = defaultdict(list)
     for one in facts:
-        logs[one.fact.topic, (murmur2(one.case_id.encode()) & 0x7FFFFFFF) % partitions].append(one)
+        logs[one.fact.topic, partition_of(one.case_id.encode(), partitions)].append(one)
     for start in range(0, max(map(len, logs.values())), size):
         for (_topic, partition), log in logs.items():
             by_case: defaultdict[str, list[Fact]] = defaultdict(list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
@@ -435,34 +435,35 @@ class CaseAgent:
         self, partition: Partition, records: Sequence[Record], in_hand: dict[bytes, _CaseInHand]
     ) -> None:
         """Take what other cases told to the cases that must know it."""
-        for some in _in_turns(records):
-            await self._breathe(partition)
-            for record in some:
-                relay = _readable_relay(record)
-                if relay is None:
-                    self.activity.rejected("relays", "unreadable")
-                    continue
-                taken = self._case(partition.number, record.key, in_hand)
-                for fact in relay.facts:
-                    taken.case, _reception = receive(taken.case, fact, self.catalogue, self.policy, relay.origin)
-                if relay.crowded_since_ms is not None:
-                    taken.case = taken.case.crowd(relay.crowded_since_ms)
+        async for key, relay in self._readable(partition, records, "relays"):
+            taken = self._case(partition.number, key, in_hand)
+            for fact in relay.facts:
+                taken.case, _reception = receive(taken.case, fact, self.catalogue, self.policy, relay.origin)
+            if relay.crowded_since_ms is not None:
+                taken.case = taken.case.crowd(relay.crowded_since_ms)
 
     async def _take_to_boards(
         self, partition: Partition, records: Sequence[Record], boards: dict[bytes, _BoardInHand]
     ) -> None:
         """Take identity facts to the boards of their assets."""
+        async for key, relay in self._readable(partition, records, "assets"):
+            board = self._board(partition.number, key, boards)
+            board.heard.add(relay.origin)
+            for fact in relay.facts:
+                board.new = board.new.advance(relay.origin, fact, self.policy)
+
+    async def _readable(
+        self, partition: Partition, records: Sequence[Record], topic: str
+    ) -> AsyncIterator[tuple[bytes, Relay]]:
+        """Yield the relays of a topic, each with its key; count those nobody can have written."""
         for some in _in_turns(records):
             await self._breathe(partition)
             for record in some:
                 relay = _readable_relay(record)
                 if relay is None:
-                    self.activity.rejected("assets", "unreadable")
-                    continue
-                board = self._board(partition.number, record.key, boards)
-                board.heard.add(relay.origin)
-                for fact in relay.facts:
-                    board.new = board.new.advance(relay.origin, fact, self.policy)
+                    self.activity.rejected(topic, "unreadable")
+                else:
+                    yield record.key, relay
 
     def _board(self, number: int, key: bytes, boards: dict[bytes, _BoardInHand]) -> _BoardInHand:
         """Return a board of the partition in hand, read at most once per batch."""
