@@ -18,14 +18,17 @@ from parts.producer import Job
 from .judging import WINDOW
 from .live import PATIENCE_SECONDS, prefill
 from .printing import show
+from .worker import cpu_seconds
 
 SETTINGS = {
     "CXSTREAM_KAFKA_SESSION_TIMEOUT_SECONDS": f"{SESSION_SECONDS:g}",
     "CXSTREAM_KAFKA_HEARTBEAT_SECONDS": "0.5",
     "CXSTREAM_KAFKA_SOURCE_SILENT_AFTER": "ticket=0s",  # nothing arrives, and that is not what is measured
 }
-STANDBY_SECONDS = 15.0
-"""For standby replicas to be read, which no figure tells."""
+RESTED_SECONDS = 10.0
+"""Workers that take hardly any time for so long have read their standby replicas too, which no figure tells."""
+BUSY = 0.25
+"""Of a core: a worker that has nothing to do takes less."""
 WATCH_SECONDS = 0.25
 
 Interrupt = Callable[[Fleet], None]
@@ -85,6 +88,20 @@ def settled(fleet: Fleet, cases: int) -> bool:
     return len(spoken.covered) == fleet.job.partitions and counted == cases
 
 
+def await_rest(fleet: Fleet) -> None:
+    """Wait until no worker has had anything to do for a while."""
+
+    def spent() -> list[float]:
+        return [cpu_seconds(worker.process.pid) for worker in fleet.workers]
+
+    def rested() -> bool:
+        before = spent()
+        time.sleep(RESTED_SECONDS)
+        return all(after - once < BUSY * RESTED_SECONDS for once, after in zip(before, spent(), strict=True))
+
+    wait_until(rested, "workers at rest", seconds=PATIENCE_SECONDS)
+
+
 def measure(fleet: Fleet, cases: int, interrupt: Interrupt) -> Interruption:
     """Interrupt two workers that have come to rest, and watch until all cases are counted again, each once."""
     at_rest = partial(settled, fleet, cases)
@@ -94,7 +111,7 @@ def measure(fleet: Fleet, cases: int, interrupt: Interrupt) -> Interruption:
     wait_until(
         lambda: all(map(fleet.owned, fleet.workers)) and at_rest(), "all cases counted", seconds=PATIENCE_SECONDS
     )
-    time.sleep(STANDBY_SECONDS)
+    await_rest(fleet)
     before = fleet.spoken().generation
     seen: list[Seen]
     with fleet.watched(lambda _: [], every_seconds=WATCH_SECONDS) as seen:

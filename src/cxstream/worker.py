@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import logging
 import logging.config
@@ -64,6 +65,12 @@ TICK_SECONDS = 0.5
 """How often the clock is looked at for cases it may have changed."""
 DUE_AT_ONCE = 1_000
 """Cases that are judged again by the clock before batches get their turn."""
+SEARCH_ALL_EVERY = 100
+"""So many searches of younger objects for garbage come before one of all (Python's default: 10).
+
+That one finds next to nothing, since cases and facts hold no cycles, and nothing else goes on meanwhile: with a backlog
+in memory it took 150 ms each time, and a seventh of all CPU.
+"""
 SAY_EVERY_MS = 1000
 """How often the group is told how far the partitions of this worker are."""
 
@@ -530,6 +537,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
         partitions=kafka.partitions,
         data_folder=settings.data_folder,
         max_batch_records=settings.limits.max_batch_records,
+        max_queued_records=settings.limits.max_queued_records,
         concurrent_batches=settings.limits.concurrent_batches,
         session_timeout_seconds=kafka.session_timeout_seconds,
         heartbeat_seconds=kafka.heartbeat_seconds,
@@ -704,4 +712,7 @@ def main(settings: Settings) -> NoReturn:
         await worker.start()
 
     app.hooks.on_start = start
+    gc.collect()
+    gc.freeze()  # what is there now lasts as long as the process
+    gc.set_threshold(*gc.get_threshold()[:2], SEARCH_ALL_EVERY)
     run(app, loglevel=settings.log.level)

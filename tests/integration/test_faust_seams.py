@@ -750,6 +750,18 @@ def test_what_fits_into_no_batch_is_taken_by_its_time() -> None:
     asyncio.run(walk())
 
 
+@pytest.mark.parametrize(("partitions", "enough"), [(1, 8), (2, 8), (5, 4), (40, 1)])
+def test_of_many_partitions_less_is_read_ahead(partitions: int, enough: int) -> None:
+    """Two batches of each topic are read ahead, or the share of a partition in what may be queued of all."""
+    batches = PartitionBatches(max_batch_records=4, max_queued_records=20)
+    batches.open(7, {TP("a", number): (0, 99) for number in range(partitions)})
+    full = TP("a", 0)
+    for queued in range(enough):
+        assert full in batches.wanted()[0], queued
+        batches.offer(full, ReadRange(stamped(queued), queued + 1))
+    assert full not in batches.wanted()[0]
+
+
 def stamped(*offsets: int) -> list[Any]:
     """Return records that were each delivered at the time of their offset."""
     return [SimpleNamespace(offset=offset, timestamp=offset) for offset in offsets]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from aiokafka.errors import KafkaError
@@ -149,13 +149,16 @@ class MemoryTable:
         """Return the number of keys."""
         return len(self._values)
 
-    async def put_many(self, _partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> list[OffsetRange]:
-        """Set keys here and at the broker, one by one; None deletes."""
+    def put_many(self, _partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> Awaitable[list[OffsetRange]]:
+        """Set keys here at once, and at the broker one by one; None deletes."""
         for key, value in items:
             if value is None:
                 self._values.pop(key, None)
             else:
                 self._values[key] = value
+        return asyncio.ensure_future(self._deliver(items))
+
+    async def _deliver(self, items: Sequence[tuple[bytes, bytes | None]]) -> list[OffsetRange]:
         first = len(self._broker.changelogs[self._name])
         for key, value in items:
             await self._broker.write(self._name, key, value)

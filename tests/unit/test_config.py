@@ -78,6 +78,7 @@ OTHERS: dict[str, tuple[str, object]] = {
         {"1": "ticket/v1", "2": "dispatch/v1", "3": "parts/v1"},
     ),
     "limits.max_batch_records": ("500", 500),
+    "limits.max_queued_records": ("50000", 50_000),
     "limits.max_message_bytes": ("65536", 65536),
     "limits.max_facts_per_case": ("100", 100),
     "limits.concurrent_batches": ("4", 4),

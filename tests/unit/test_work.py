@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +15,16 @@ from faust.types import TP
 
 import cxstream.domain.evidence as evidence_module
 import cxstream.kafka.case_agent as agent_module
+import cxstream.kafka.verdict_stream as stream_module
 from benchmarks.events import Load, reference_events
+from benchmarks.judging import records_of_a_case
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import parse_instant
 from cxstream.engine.ledger import Ledger
 from cxstream.kafka.codec import Codec
 from cxstream.kafka.partition_batches import PartitionBatch, PartitionBatches, ReadRange
+from cxstream.kafka.records import read_case, read_published
 from cxstream.vital_signs import TIER_A
 from parts.agent import NUMBER, POLICY, SCHEMAS, Broker, Life, MemoryTable, Record
 
@@ -36,6 +40,8 @@ class Work:
         self.counted: Counter[str] = Counter()
         self.stretches: list[int] = []
         """Facts of the cases judged between two turns of the event loop."""
+        self.told: list[int] = []
+        """Announcements written between two turns."""
 
     def _assess(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def assess(case: Any, *args: object) -> Any:  # noqa: ANN401 - as the one it stands for
@@ -67,12 +73,19 @@ class Work:
         return first_attempt
 
     def _put(self, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def put_many(table: MemoryTable, number: int, items: Sequence[Any]) -> Any:  # noqa: ANN401
+        def put_many(table: MemoryTable, number: int, items: Sequence[Any]) -> Awaitable[Any]:
             self.counted[f"{table.name} batches"] += 1
             self.counted[f"{table.name} records"] += len(items)
-            return await real(table, number, items)
+            return real(table, number, items)
 
         return put_many
+
+    def _encode(self, real: Callable[..., bytes]) -> Callable[..., bytes]:
+        def encode(*args: object) -> bytes:
+            self.counted["told"] += 1
+            return real(*args)
+
+        return encode
 
     def _produce(self, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def produce(broker: Broker, topic: str, number: int | None, records: Sequence[Any]) -> Any:  # noqa: ANN401
@@ -91,6 +104,7 @@ class Work:
         while True:
             await asyncio.sleep(0)
             self.stretches.append(self.counted.pop("facts", 0))
+            self.told.append(self.counted.pop("told", 0))
 
     @contextmanager
     def watched(self) -> Iterator[dict[str, Any]]:
@@ -99,6 +113,7 @@ class Work:
             patch.object(agent_module, "assess", self._assess(agent_module.assess)),
             patch.object(Evidence, "__init__", self._arrange(Evidence.__init__)),
             patch.object(evidence_module, "first_attempt", self._attempt(evidence_module.first_attempt)),
+            patch.object(stream_module, "encode", self._encode(stream_module.encode)),
             patch.object(MemoryTable, "put_many", self._put(MemoryTable.put_many)),
             patch.object(Broker, "produce", self._produce(Broker.produce)),
         ):
@@ -187,6 +202,23 @@ def test_the_event_loop_turns_while_a_batch_is_judged(done: Work) -> None:
     """Between two turns of the event loop no more is judged than a bounded number of facts."""
     assert sum(done.stretches) > 2_000
     assert max(done.stretches) <= agent_module.BREATHE_EVERY_FACTS
+
+
+def test_the_event_loop_turns_while_changes_are_told(done: Work) -> None:
+    """Between two turns of the event loop no more announcements are written than a bounded number."""
+    assert sum(done.told) > 2 * agent_module.BREATHE_EVERY_RECORDS
+    assert max(done.told) <= agent_module.BREATHE_EVERY_RECORDS
+
+
+def test_the_search_for_garbage_passes_by_what_cases_say() -> None:
+    """Facts, verdicts and relays, of which a backlog holds very many, are nothing that the garbage collector visits."""
+    record = records_of_a_case()[-1]
+    case, published = read_case(record), read_published(record)
+    assert case.facts
+    assert case.verdicts
+    held = [case, case.segment, *case.facts, *case.verdicts, *case.transitions, published, *published.verdicts]
+    held += [fact.fields for fact in case.facts]
+    assert [one for one in held if gc.is_tracked(one)] == []
 
 
 def test_figures_are_made_only_when_the_ledger_has_changed() -> None:

@@ -19,7 +19,7 @@ Closing = Literal["erased", "overflow"]
 """Why a case takes no more facts: erased (rule 10), or more facts than a case may have."""
 
 
-class Segment(msgspec.Struct, frozen=True, array_like=True):
+class Segment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The segment a case is counted under, as its opening states it; `unknown` where it does not."""
 
     priority: str = "unknown"
@@ -29,7 +29,7 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     provider: str = "unknown"
 
 
-class Transition(msgspec.Struct, frozen=True, array_like=True):
+class Transition(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One published verdict that a record replaces: which, and what was published before it."""
 
     index: int
@@ -39,7 +39,7 @@ class Transition(msgspec.Struct, frozen=True, array_like=True):
     old_reason: str = ""
 
 
-class Withdrawn(msgspec.Struct, frozen=True, array_like=True):
+class Withdrawn(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A published verdict that is in the record no more, kept so that its numbers go on if it comes back."""
 
     verdict: Verdict
@@ -48,7 +48,7 @@ class Withdrawn(msgspec.Struct, frozen=True, array_like=True):
     """Whether the unit turned out to be none, which is announced; else its sign is not judged here, which is not."""
 
 
-class Case(msgspec.Struct, array_like=True):
+class Case(msgspec.Struct, array_like=True, gc=False):
     """The record of one case: the only durable state.
 
     The facts decide every verdict. The rest is what was published of it, so that a restart neither repeats nor hides a

@@ -14,7 +14,7 @@ Value = Scalar | dict[str, Scalar]
 Reason = Literal["naive_time", "future", "invalid"]
 
 
-class Fact(msgspec.Struct, frozen=True, array_like=True):
+class Fact(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one event of a case says, with the time it reached us.
 
     `at_ms` is event time (when it happened), `delivered_ms` delivery time, both milliseconds since the epoch. `fields`

@@ -35,7 +35,7 @@ class Judgement(msgspec.Struct, frozen=True, gc=False):
     """The topics whose silence up to the anchor is the evidence of a miss (rule 6); none where an event proves it."""
 
 
-class Verdict(msgspec.Struct, frozen=True, array_like=True):
+class Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The verdict of one sign on one unit, as kept in the case record and published."""
 
     sign: str

@@ -18,7 +18,7 @@ Postings = dict[tuple[str, str, str], Fact]
 """Facts on their way: (asset or case they go to, case they belong to, event id) -> fact."""
 
 
-class Board(msgspec.Struct, array_like=True):
+class Board(msgspec.Struct, array_like=True, gc=False):
     """The record of one asset: facts by case, a set union. It concludes nothing of its own."""
 
     asset_id: str

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
@@ -23,7 +23,7 @@ from cxstream.engine.assess import Assessment, Catalogue, Clock, anonymous, asse
 from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
 from cxstream.engine.source_quality import Rejection, SourceQuality
 from cxstream.engine.transitions import Announcement, announcements, to_write
-from cxstream.kafka.changelog_table import Outgoing, PartitionLostError
+from cxstream.kafka.changelog_table import OffsetRange, Outgoing, PartitionLostError
 from cxstream.kafka.codec import Codec
 from cxstream.kafka.dead_letters import SourceRecord, dead_letter
 from cxstream.kafka.partition import Partition
@@ -284,7 +284,8 @@ class CaseAgent:
                     board.new = board.new.unite(read_board(record.value), self.policy)
             known = {key: board for key, board in boards.items() if board.new.facts or board.new.crowded_since_ms}
             await self._send({self.topics.relays: list(_told(known.values()))})
-            await self._write_boards(partition, known)
+            if known:
+                await self._write_boards(partition, known)
             return
         await self._announce_again(partition)
         in_hand: dict[bytes, _CaseInHand] = {}
@@ -559,8 +560,7 @@ class CaseAgent:
             written += self._written(taken)
             if count % BREATHE_EVERY_RECORDS == 0:
                 await self._breathe(partition)
-        await self._write_boards(partition, boards)
-        await self._write(partition, written)
+        await self._write(partition, written, [self._write_boards(partition, boards)] if boards else ())
         await self._write(partition, [record for taken in known for record in self._buried(partition.number, taken)])
         partition.counted_ms = max(partition.counted_ms, clock.now_ms)
 
@@ -573,17 +573,22 @@ class CaseAgent:
         await asyncio.sleep(0)
         self._check_owned(partition)
 
-    async def _write(self, partition: Partition, written: Sequence[_Written]) -> None:
+    async def _write(
+        self, partition: Partition, written: Sequence[_Written], beside: Sequence[Awaitable[object]] = ()
+    ) -> None:
         """Write records, let ledger and deadlines follow, and announce what they change once they are acknowledged.
 
+        What is written `beside` them is acknowledged then as well.
         The ledger comes first: a worker that loses the partition while it announces, and keeps its tables, has one that
         fits them, and the next `_publish` announces again.
         """
-        if not written:
+        if not (written or beside):
             return
         self._check_owned(partition)
         partition.is_announced = False
-        ranges = await self.cases.put_many(partition.number, [(record.key, record.data) for record in written])
+        sent = self.cases.put_many(partition.number, [(record.key, record.data) for record in written])
+        acknowledged: list[Any] = await asyncio.gather(sent, *beside)
+        ranges: list[OffsetRange] = acknowledged[0]
         for record in written:
             partition.update(record.key, record.old, record.new)
         # Up to the first record that is not ours: what another worker wrote late may be all that is known elsewhere.
@@ -600,8 +605,13 @@ class CaseAgent:
 
     async def _announce(self, partition: Partition, announced: Iterable[tuple[int, Announcement]]) -> None:
         if self.verdicts is not None:
+            messages: list[Outgoing] = []
+            waiting = iter(announced)
+            while some := list(islice(waiting, BREATHE_EVERY_RECORDS)):
+                messages += [self.verdicts.message(offset, one) for offset, one in some]
+                await self._breathe(partition)
             self._check_owned(partition)
-            await self.verdicts.announce(partition.number, announced)
+            await self.verdicts.announce(partition.number, messages)
 
     async def _announce_again(self, partition: Partition) -> None:
         """Announce what an owner before, or this one, has written and may not have announced: once in a tenure.
@@ -679,10 +689,10 @@ class CaseAgent:
         letter = dead_letter(source, error.reason, str(error), worker_version=self.version)
         return Outgoing(letter.key, letter.value, letter.headers)
 
-    async def _write_boards(self, partition: Partition, boards: Mapping[bytes, _BoardInHand]) -> None:
-        if boards:
-            self._check_owned(partition)
-            await self.boards.put_many(partition.number, [(key, write(board.new)) for key, board in boards.items()])
+    def _write_boards(self, partition: Partition, boards: Mapping[bytes, _BoardInHand]) -> Awaitable[object]:
+        """Write boards; to be awaited before what they heard is acknowledged."""
+        self._check_owned(partition)
+        return self.boards.put_many(partition.number, [(key, write(board.new)) for key, board in boards.items()])
 
 
 def _readable_relay(record: Record) -> Relay | None:

@@ -101,6 +101,8 @@ FOLLOW_PAUSE_SECONDS = 1.0
 """Between attempts to follow a topic while the brokers are away."""
 APPLY_RECORDS = 500
 """Recovery lets the event loop breathe after this many records."""
+READ_RECORDS = 5_000
+"""One read brings no more: what is read ahead is bounded, and no other thread waits long for what it decodes."""
 FETCH_SECONDS = 0.25
 FETCH_SECONDS_UNDER_PRESSURE = 0.02
 
@@ -116,6 +118,8 @@ class EngineSettings:
     data_folder: Path
     #: Of each topic of a partition number.
     max_batch_records: int = 2000
+    #: Read ahead over all partitions.
+    max_queued_records: int = 100_000
     #: Batches of different partition numbers worked on at the same time.
     concurrent_batches: int = 2
     session_timeout_seconds: float = 20.0
@@ -220,7 +224,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
                     pass
             return {}
         with subscriptions.fetch_context():
-            fetched = await consumer._fetcher.fetched_records(wanted, timeout_seconds)
+            fetched = await consumer._fetcher.fetched_records(wanted, timeout_seconds, READ_RECORDS)
         assignment = subscriptions.subscription.assignment
         states = {tp: assignment.state_value(tp) for tp in wanted} if assignment is not None else {}
         return {
@@ -493,7 +497,9 @@ class EngineApp(faust.App):
         settings.data_folder.mkdir(parents=True, exist_ok=True)
         self.settings = settings
         self.source_topics = frozenset(settings.source_topics)
-        self.batches = PartitionBatches(max_batch_records=settings.max_batch_records)
+        self.batches = PartitionBatches(
+            max_batch_records=settings.max_batch_records, max_queued_records=settings.max_queued_records
+        )
         self.hooks = Hooks()
         #: The partitions whose tables are complete here and may be written.
         self.owned: frozenset[int] = frozenset()

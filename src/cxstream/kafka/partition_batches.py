@@ -120,10 +120,13 @@ class PartitionBatches:
     numbers may be worked on at the same time. Not thread-safe: everything happens in the loop that owns the consumer.
     """
 
-    def __init__(self, *, max_batch_records: int = 2000) -> None:
-        """Take at most `max_batch_records` of a topic into a batch; read more of it while less than two are queued."""
+    def __init__(self, *, max_batch_records: int = 2000, max_queued_records: int = 100_000) -> None:
+        """Take at most `max_batch_records` of a topic into a batch; read more of it while less than two are queued.
+
+        Of many partitions less is read ahead: each has its share of `max_queued_records`.
+        """
         self._max_batch_records = max_batch_records
-        self._max_queued_records = 2 * max_batch_records
+        self._max_queued_records = max_queued_records
         self._lanes: dict[TP, _Lane] = {}
         self._numbers: dict[int, dict[str, _Lane]] = {}
         self._in_flight: dict[int, PartitionBatch] = {}
@@ -175,7 +178,9 @@ class PartitionBatches:
         """Return the partitions to read more of now, and whether others are left out because they have enough."""
         if not self.is_open:
             return set(), False
-        wanted = {tp for tp, lane in self._lanes.items() if len(lane.queue) < self._max_queued_records}
+        share = max(1, self._max_queued_records // max(1, len(self._lanes)))
+        enough = min(share, 2 * self._max_batch_records)
+        wanted = {tp for tp, lane in self._lanes.items() if len(lane.queue) < enough}
         return wanted, len(wanted) < len(self._lanes)
 
     def offer(self, tp: TP, read: ReadRange) -> None:

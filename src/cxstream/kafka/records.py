@@ -28,7 +28,7 @@ def is_residue(key: bytes) -> bool:
     return _RESIDUE_KEY.fullmatch(key) is not None
 
 
-class Relay(msgspec.Struct, array_like=True):
+class Relay(msgspec.Struct, array_like=True, gc=False):
     """What one case is told of another, or an asset board of a case; keyed by the asset or case it goes to."""
 
     origin: str
@@ -42,7 +42,7 @@ _NO_FACTS = b"\x90"
 """An empty array."""
 
 
-class PublishedCase(msgspec.Struct, array_like=True):
+class PublishedCase(msgspec.Struct, array_like=True, gc=False):
     """A case record as a new owner reads it first: what was published of it; the facts stay as they were written."""
 
     case_id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ from faust.types import TP
 from cxstream.domain.instant import NEVER_MS
 from cxstream.engine.transitions import Announcement
 
-from .changelog_table import Outgoing
+from .changelog_table import Headers, Outgoing
 from .partition_batches import Record
 from .ports import Engine, Table
 from .schemas import packaged
@@ -128,12 +128,13 @@ class VerdictStream:
         self._cases = cases
         self._policy = policy
 
-    async def announce(self, number: int, announced: Iterable[tuple[int, Announcement]]) -> None:
-        """Produce announcements, each with the changelog offset of its record; returns when all are acknowledged."""
-        messages = [
-            Outgoing(key_of(one).encode(), encode(one, self._policy), [(OFFSET_HEADER, b"%d" % offset)])
-            for offset, one in announced
-        ]
+    def message(self, offset: int, announcement: Announcement) -> Outgoing:
+        """Return an announcement as it is produced, with the changelog offset of its record."""
+        headers: Headers = [(OFFSET_HEADER, b"%d" % offset)]
+        return Outgoing(key_of(announcement).encode(), encode(announcement, self._policy), headers)
+
+    async def announce(self, number: int, messages: Sequence[Outgoing]) -> None:
+        """Produce messages of a partition; returns when all are acknowledged."""
         if messages:
             await self._engine.produce_many(self._topic, number, messages)
 
