@@ -208,3 +208,13 @@ def test_a_second_attempt_ends_the_first() -> None:
     assert state(*events, at="12h59m").state == "open"
     ahead = arrived("13h1ms", "V2")  # may be delivered up to 5 min before it happens
     assert state(*events, ahead, at="12h59m").state == "failed"
+
+
+def test_attempts_that_a_later_visit_joins_are_one_in_order_of_arrival() -> None:
+    """A visit that belongs to two attempts makes them one, whose visits come in order of arrival (rule 11)."""
+    first = [completed("1h", "continued", visit="V1")]
+    second = [completed("2h", "continued", visit="V2")]
+    first_goes_on = [planned("0h", visit="V3", continues="V1"), arrived("3h", visit="V3")]
+    assert attempts(*first, *second, *first_goes_on) == "V1+V3, 2h"
+    joins_both = [planned("0h", visit="V4", continues="V2"), arrived("5h", visit="V4")]
+    assert attempts(*first, *second, *first_goes_on, *joins_both) == "V1+V2+V3+V4"

@@ -17,7 +17,7 @@ from cxstream.domain.loopholes import LOOPHOLES
 from cxstream.engine.assess import REASONS, Clock
 from cxstream.exposition.activity import DISPOSITIONS
 from cxstream.exposition.families import FAMILIES
-from cxstream.vital_signs import CATALOGUE, catalogue
+from cxstream.vital_signs import CATALOGUE, TIER_A, catalogue
 
 SHARED = (failures, promises, waiting)
 """Modules whose judgements several signs give."""
@@ -202,3 +202,12 @@ def test_a_judge_that_fails_costs_its_own_verdict_only() -> None:
     found = {one.sign: f"{one.verdict} {one.reason}" for one in casebook.cases["C1"].verdicts}
     assert found["stayed_fixed"] == "excluded error"
     assert found["first_time_fix"] == "pending no_attempt_yet"
+
+
+def test_signs_are_judged_together_that_share_unit_and_scope() -> None:
+    """Every sign is in exactly one group, each group is of one kind of unit and one scope, and it is made once."""
+    for signs in (CATALOGUE, TIER_A):
+        groups = [{(sign.unit, sign.needs_opening, sign.kinds) for sign in group} for group in signs.by_scope]
+        assert sorted(sign.name for group in signs.by_scope for sign in group) == sorted(signs)
+        assert [len(scopes) for scopes in groups] == [1] * len(set[object]().union(*groups))
+        assert signs.by_scope is signs.by_scope

@@ -41,6 +41,8 @@ def seen(events: Sequence[Event], as_of: str = "60h") -> list[tuple[str, int]]:
         ([opened(), WAITING], "9h", []),
         ([opened(), WAITING, resolved("5h")], "9h", [("pause_not_resumed", "2h")]),
         ([opened(), WAITING, event("ticket.resumed", "4h"), resolved("5h")], "9h", []),
+        ([opened(), WAITING, event("ticket.resumed", "2h"), resolved("5h")], "9h", []),
+        ([opened(), WAITING, event("ticket.resumed", "1h"), resolved("5h")], "9h", [("pause_not_resumed", "2h")]),
         ([opened(), WAITING], "170h", []),
         ([opened(), WAITING], "170h1ms", [("pause_not_resumed", "2h")]),
         ([*VISIT, rescheduled("25h59m", "70h", "72h")], "60h", [("change_just_beyond_notice", "25h59m")]),

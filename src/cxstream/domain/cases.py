@@ -127,7 +127,10 @@ def with_fact(known: list[Fact], fact: Fact) -> tuple[list[Fact], Reception]:
     event_ids = [other.event_id for other in known]
     if fact.event_id not in event_ids:
         kept = list(known)
-        insort(kept, fact, key=delivery_order)
+        if known and fact.delivered_ms <= known[-1].delivered_ms:
+            insort(kept, fact, key=delivery_order)
+        else:
+            kept.append(fact)
         return kept, "applied"
     index = event_ids.index(fact.event_id)
     other = known[index]

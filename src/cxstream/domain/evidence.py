@@ -52,12 +52,24 @@ class Evidence:
         """Delivery time of the last counted fact; None before the case's own first one."""
         self._as_delivered = as_delivered
         """The counted facts before corrections and voids, where there are any."""
-        self._merges_in_force = merges_in_force
         self._commitments: dict[str, Commitment | None] = {}
         self._first_attempts: dict[int, FirstAttempt | None] = {}
         self._by_type: defaultdict[tuple[str, str], list[Fact]] = defaultdict(list)
         for fact in self.facts:
             self._by_type[fact.topic, fact.type].append(fact)
+        self.opened = next(iter(self.of("ticket", "opened")), None)
+        """The opening of the case."""
+        self.kind = self.opened.text("kind") if self.opened else None
+        """The kind of the case, as its opening states it."""
+        self.cancellations = self.of("ticket", "cancelled")
+        """Cancellations of the case, as opposed to those of visits and lines."""
+        self.resolutions = self.of("ticket", "resolved")
+        """Every `resolved` of the ticket."""
+        self.merges = [fact for fact in self.of("ticket", "merged") if fact.event_id in merges_in_force]
+        """Merges of this case into another that are in force (rule 9)."""
+        mistakes = [fact for fact in self.cancellations if fact.text("reason") in NEVER_EXISTED]
+        self.never_existed = mistakes[0] if mistakes else None
+        """A cancellation that says the case should not count at all (rule 23)."""
 
     @cached_property
     def visit_ids(self) -> frozenset[str]:
@@ -88,32 +100,6 @@ class Evidence:
     def of(self, topic: str, event_type: str) -> list[Fact]:
         """Return the effective facts of one type in event-time order."""
         return self._by_type.get((topic, event_type), [])
-
-    @cached_property
-    def opened(self) -> Fact | None:
-        """The opening of the case."""
-        opened = self.of("ticket", "opened")
-        return opened[0] if opened else None
-
-    @cached_property
-    def cancellations(self) -> list[Fact]:
-        """Cancellations of the case, as opposed to those of visits and lines."""
-        return self.of("ticket", "cancelled")
-
-    @cached_property
-    def never_existed(self) -> Fact | None:
-        """A cancellation that says the case should not count at all (rule 23)."""
-        return next((fact for fact in self.cancellations if fact.text("reason") in NEVER_EXISTED), None)
-
-    @cached_property
-    def merges(self) -> list[Fact]:
-        """Merges of this case into another that are in force (rule 9)."""
-        return [fact for fact in self.of("ticket", "merged") if fact.event_id in self._merges_in_force]
-
-    @cached_property
-    def resolutions(self) -> list[Fact]:
-        """Every `resolved` of the ticket."""
-        return self.of("ticket", "resolved")
 
     @cached_property
     def fault_reopens(self) -> list[Fact]:
@@ -170,7 +156,7 @@ class Evidence:
     @cached_property
     def is_open(self) -> bool:
         """Whether the customer is still waiting for a fix: one of the open spans has no end."""
-        return any(span.end_ms is None for span in self.open_spans)
+        return None in [span.end_ms for span in self.open_spans]
 
     @cached_property
     def fix_claims(self) -> list[Fact]:

@@ -65,22 +65,24 @@ def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy) -> Folded:
     after it. Each seal is given by the policy of the segment that is known by then.
     """
     delivered_ms, moves_seal = stack.delivered_ms, stack.moves_seal
-    count = max(1, bisect_right(delivered_ms, stack.earliest_ms + policy.soonest_seal_ms))
-
-    def sealed(count: int) -> tuple[Evidence, Policy, int]:
-        evidence = stack.evidence(count)
-        its_policy = policy.of(evidence.opened)
-        return evidence, its_policy, seal(evidence, unit_id, its_policy)
-
-    (evidence, its_policy, seal_ms), sealed_by = sealed(count), count
+    count = sealed_by = bisect_right(delivered_ms, stack.earliest_ms + policy.soonest_seal_ms) or 1
+    evidence, its_policy, seal_ms = _sealed(stack, count, seal, unit_id, policy)
     while count < len(delivered_ms) and delivered_ms[count] <= seal_ms:
         count += 1
         if moves_seal[count - 1]:
-            (evidence, its_policy, seal_ms), sealed_by = sealed(count), count
+            sealed_by = count
+            evidence, its_policy, seal_ms = _sealed(stack, count, seal, unit_id, policy)
     if sealed_by < count:
-        evidence, its_policy, seal_ms = sealed(count)
+        evidence, its_policy, seal_ms = _sealed(stack, count, seal, unit_id, policy)
     last_counted_ms = delivered_ms[count - 1]
     return Folded(evidence, seal_ms, last_counted_ms, count, its_policy, max(seal_ms + 1, last_counted_ms))
+
+
+def _sealed(stack: FactStack, count: int, seal: Seal, unit_id: str, policy: Policy) -> tuple[Evidence, Policy, int]:
+    """Return the evidence of the first `count` facts, the policy of its segment, and the seal these give a unit."""
+    evidence = stack.evidence(count)
+    its_policy = policy.of(evidence.opened)
+    return evidence, its_policy, seal(evidence, unit_id, its_policy)
 
 
 class OwnFacts:
@@ -96,16 +98,17 @@ class OwnFacts:
 
     def evidence(self, count: int) -> Evidence:
         """Return the evidence of the first `count` facts."""
-        if count not in self._evidence:
+        evidence = self._evidence.get(count)
+        if evidence is None:
             counted = self._facts[:count]
             facts = effective(counted)
-            self._evidence[count] = Evidence(
+            evidence = self._evidence[count] = Evidence(
                 facts,
                 merges_in_force=self._merges_in_force,
                 last_delivery_ms=counted[-1].delivered_ms,
                 as_delivered=() if facts is counted else counted,
             )
-        return self._evidence[count]
+        return evidence
 
     def event_ids(self) -> list[str]:
         """Return the event ids of the facts."""

@@ -39,29 +39,35 @@ def sightings(evidence: Evidence, clock_ms: int, policy: Policy) -> list[Sightin
 
 def pause_ends_ms(evidence: Evidence, clock_ms: int, policy: Policy) -> int:
     """Return when the clock alone makes a pause one that was never resumed; never, if none goes on."""
-    running_ms = (waiting_ms + policy.longest_pause_ms + 1 for waiting_ms in _not_resumed(evidence))
-    return min((ends_ms for ends_ms in running_ms if ends_ms > clock_ms), default=NEVER_MS)
+    ends_ms = NEVER_MS
+    for waiting_ms in _not_resumed(evidence):
+        paused_until_ms = waiting_ms + policy.longest_pause_ms + 1
+        if clock_ms < paused_until_ms < ends_ms:
+            ends_ms = paused_until_ms
+    return ends_ms
 
 
 def _of_ticket(evidence: Evidence, clock_ms: int, policy: Policy) -> Iterator[Sighting]:
     mistake = evidence.never_existed
     if mistake is not None and mistake.text("reason") == "created_in_error":
         yield Sighting("created_in_error", mistake.at_ms)
-    completions = evidence.of("dispatch", "completed")
     for resolution in evidence.resolutions:
+        completions = evidence.of("dispatch", "completed")
         before = [fact for fact in completions if fact.at_ms <= resolution.at_ms]
         if before and before[-1].text("outcome") == "not_fixed":
             yield Sighting("resolved_after_not_fixed", resolution.at_ms)
-    ends_ms = [fact.at_ms for fact in (*evidence.fix_claims, *evidence.cancellations)]
     for waiting_ms in _not_resumed(evidence):
-        if clock_ms > waiting_ms + policy.longest_pause_ms or any(ms >= waiting_ms for ms in ends_ms):
+        ends = (*evidence.fix_claims, *evidence.cancellations)
+        if clock_ms > waiting_ms + policy.longest_pause_ms or any(fact.at_ms >= waiting_ms for fact in ends):
             yield Sighting("pause_not_resumed", waiting_ms)
 
 
 def _not_resumed(evidence: Evidence) -> list[int]:
-    waiting_ms = [fact.at_ms for fact in evidence.of("ticket", "waiting_on_customer")]
-    resumed_ms = [fact.at_ms for fact in evidence.of("ticket", "resumed")] if waiting_ms else []
-    return [since_ms for since_ms in waiting_ms if not any(ms >= since_ms for ms in resumed_ms)]
+    waiting = evidence.of("ticket", "waiting_on_customer")
+    if not waiting:
+        return []
+    resumed_ms = max([fact.at_ms for fact in evidence.of("ticket", "resumed")], default=-1)
+    return [fact.at_ms for fact in waiting if fact.at_ms > resumed_ms]
 
 
 def _of_visit(visit: Visit, evidence: Evidence, policy: Policy) -> Iterator[Sighting]:

@@ -30,9 +30,8 @@ def out_of_scope(
     opened = evidence.opened
     if opened is None:
         return Judgement("pending", "not_opened") if needs_opening else None
-    kind = opened.text("kind")
-    if kind not in kinds:
-        return Judgement("excluded", str(kind), opened.at_ms, (opened.event_id,))
+    if evidence.kind not in kinds:
+        return Judgement("excluded", str(evidence.kind), opened.at_ms, (opened.event_id,))
     return None
 
 

@@ -19,10 +19,28 @@ FAILED_OUTCOMES = frozenset({"not_fixed", "partial", "no_parts", "diagnosed_only
 class Visit:
     """The effective dispatch facts of one visit; every list is in event-time order."""
 
-    __slots__ = ("arrivals", "changes", "completions", "departures", "visit_id")
+    __slots__ = (
+        "arrivals",
+        "cancelled",
+        "changes",
+        "completion",
+        "completions",
+        "continues",
+        "departures",
+        "purpose",
+        "visit_id",
+    )
 
     def __init__(self, visit_id: str) -> None:
         self.visit_id = visit_id
+        self.purpose = "repair"
+        """What the visit is for: the last purpose stated, repair if none was."""
+        self.continues: str | None = None
+        """The visit this one continues, as last stated."""
+        self.cancelled = False
+        """Whether the last change is a cancellation (rule 16)."""
+        self.completion: Fact | None = None
+        """The last completion."""
         self.changes: list[Fact] = []
         """Windows made (scheduled, rescheduled) and cancellations."""
         self.departures: list[Fact] = []
@@ -34,12 +52,18 @@ class Visit:
         match fact.type:
             case "scheduled" | "rescheduled" | "cancelled":
                 self.changes.append(fact)
+                self.cancelled = fact.type == "cancelled"
+                if "purpose" in fact.fields:
+                    self.purpose = str(fact.fields["purpose"])
+                if "continues" in fact.fields:
+                    self.continues = fact.text("continues")
             case "en_route":
                 self.departures.append(fact)
             case "arrived":
                 self.arrivals.append(fact)
             case "completed":
                 self.completions.append(fact)
+                self.completion = fact
 
     @property
     def windows(self) -> list[Fact]:
@@ -47,36 +71,14 @@ class Visit:
         return [fact for fact in self.changes if fact.type != "cancelled" and fact.fields.keys() >= _WINDOW]
 
     @property
-    def purpose(self) -> str:
-        """What the visit is for: the last purpose stated, repair if none was."""
-        stated = [fact.fields["purpose"] for fact in self.changes if "purpose" in fact.fields]
-        return str(stated[-1]) if stated else "repair"
-
-    @property
-    def continues(self) -> str | None:
-        """The visit this one continues, as last stated."""
-        stated = [fact.text("continues") for fact in self.changes if "continues" in fact.fields]
-        return stated[-1] if stated else None
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the last change is a cancellation (rule 16)."""
-        return bool(self.changes) and self.changes[-1].type == "cancelled"
-
-    @property
-    def completion(self) -> Fact | None:
-        """The last completion."""
-        return self.completions[-1] if self.completions else None
-
-    @property
     def outcome(self) -> str | None:
         """The outcome of the last completion, None if there is none or it states none."""
-        return self.completions[-1].text("outcome") if self.completions else None
+        return self.completion.text("outcome") if self.completion else None
 
     @property
     def attended(self) -> bool:
         """Whether somebody was there and let in (rule 11)."""
-        return bool(self.arrivals or self.completions) and self.outcome != "no_access"
+        return bool(self.arrivals or self.completion) and self.outcome != "no_access"
 
     @property
     def arrival(self) -> Fact | None:
@@ -91,7 +93,7 @@ class Visit:
 
     def ends_ms(self, policy: Policy) -> int:
         """Return when the visit was completed, or was on site for as long as it can be."""
-        return self.completions[-1].at_ms if self.completions else self.arrived_ms + policy.on_site_limit_ms
+        return self.completion.at_ms if self.completion else self.arrived_ms + policy.on_site_limit_ms
 
     def leaves_ms(self, policy: Policy) -> int:
         """Return the first instant the visit is no longer on site: completed, or the limit passed (rule 11)."""
@@ -121,8 +123,8 @@ def first_attempt(visits: Iterable[Visit], policy: Policy) -> FirstAttempt | Non
         joined = [attempt for attempt in attempts if any(_same_attempt(visit, other, policy) for other in attempt)]
         attempts = [attempt for attempt in attempts if attempt not in joined]
         attempts.append([*(other for attempt in joined for other in attempt), visit])
-    for attempt in attempts:
-        attempt.sort(key=_arrival_order)
+        if len(joined) > 1:
+            attempts[-1].sort(key=_arrival_order)
     attempts.sort(key=lambda attempt: _arrival_order(attempt[0]))
     later = tuple(attempt[0].arrival for attempt in attempts[1:] if attempt[0].arrival is not None)
     return FirstAttempt(tuple(attempts[0]), later)

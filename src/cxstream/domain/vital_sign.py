@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
+
+from propcache import cached_property
 
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.gaming import Gaming
@@ -75,3 +78,15 @@ class VitalSign(NamedTuple):
     """Kinds of case that a case sign judges; all others are excluded from it (rule 23)."""
     measure: Measure | None = None
     """What its hits are measured in, where it measures: such a sign has no objective and no miss (rule 25)."""
+
+
+class Signs(dict[str, VitalSign]):
+    """Vital signs by name. They stay as they are, so that they are grouped once for all cases."""
+
+    @cached_property
+    def by_scope(self) -> Iterable[list[VitalSign]]:
+        """The signs, those of one kind of unit and one scope together."""
+        signs: defaultdict[tuple[Unit, bool, tuple[str, ...]], list[VitalSign]] = defaultdict(list)
+        for sign in self.values():
+            signs[sign.unit, sign.needs_opening, sign.kinds].append(sign)
+        return signs.values()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
 from typing import NamedTuple
@@ -24,7 +23,7 @@ from cxstream.domain.reasons import Reason
 from cxstream.domain.scope import before_start, out_of_scope
 from cxstream.domain.units import Unit
 from cxstream.domain.verdict import Judgement, Verdict, VerdictName
-from cxstream.domain.vital_sign import VitalSign
+from cxstream.domain.vital_sign import Signs, VitalSign
 from cxstream.domain.windows import BUCKET_MS
 
 SOURCE_SILENT = "source_silent"
@@ -46,6 +45,9 @@ REASONS = {
 """Reasons that no judge gives, in plain words."""
 
 Catalogue = Mapping[str, VitalSign]
+
+Published = Mapping[tuple[str, str], Verdict]
+"""Published verdicts by sign and unit."""
 
 _sign_and_unit = attrgetter("sign", "unit")
 
@@ -145,7 +147,8 @@ def _judge_all(case: Case, units: Units, catalogue: Catalogue, clock: Clock) -> 
     final = {(verdict.sign, verdict.unit) for verdict in verdicts}
     changes: list[Change] = []
     deadline_ms = settles_ms = NEVER_MS
-    for signs in _signs_by_unit(catalogue):
+    signs_at_hand = catalogue if isinstance(catalogue, Signs) else Signs(catalogue)
+    for signs in signs_at_hand.by_scope:
         unit = signs[0].unit
         for unit_id in units.ids(unit):
             judged = [sign for sign in signs if (sign.name, unit_id) not in final] if final else signs
@@ -155,24 +158,14 @@ def _judge_all(case: Case, units: Units, catalogue: Catalogue, clock: Clock) -> 
             is_sealed = folded.settles_ms <= clock.settled_ms
             if not is_sealed and folded.settles_ms < settles_ms:
                 settles_ms = folded.settles_ms
-            for judgement, new in judge_unit(judged, unit_id, folded, case, clock):
-                old = published.get((new.sign, unit_id))
-                verdict = new if old is None else _published(old, new)
-                verdicts.append(verdict)
-                if old is None or verdict.sequence != old.sequence:
-                    changes.append(Change(old, verdict, judgement.evidence))
+            for judgement, old, new in judge_unit(judged, unit_id, folded, case, clock, published):
+                verdicts.append(new)
+                if old is None or new.sequence != old.sequence:
+                    changes.append(Change(old, new, judgement.evidence))
                 if not is_sealed and judgement.wakes_ms < deadline_ms and judgement.wakes_ms <= folded.seal_ms:
                     deadline_ms = judgement.wakes_ms
     verdicts.sort(key=_sign_and_unit)
     return _Judged(verdicts, changes, deadline_ms, settles_ms)
-
-
-def _signs_by_unit(catalogue: Catalogue) -> Iterable[list[VitalSign]]:
-    """Return the signs that are judged, those of one kind of unit and one scope together."""
-    signs: defaultdict[tuple[Unit, bool, tuple[str, ...]], list[VitalSign]] = defaultdict(list)
-    for sign in catalogue.values():
-        signs[sign.unit, sign.needs_opening, sign.kinds].append(sign)
-    return signs.values()
 
 
 def _forget(
@@ -219,7 +212,7 @@ def receive(
 
     An erasure leaves the residue of the case (rule 10), and so does a fact beyond the number a case may have.
     """
-    if origin is None and (fact.topic, fact.type) == ("ticket", "erased") and case.closed != "erased":
+    if fact.type == "erased" and fact.topic == "ticket" and origin is None and case.closed != "erased":
         judged = assess(case, catalogue, policy, Clock.at(fact.delivered_ms)).case
         return close(judged, "erased", case, fact.delivered_ms + policy.memory_ms), "applied"
     new, reception = case.advance(fact, origin)
@@ -291,13 +284,15 @@ class Units:
                 absorptions=absorptions(case.case_id, elsewhere, policy),
                 crowded_since_ms=case.crowded_since_ms,
             )
+        self._ids: dict[str, list[str]] = {"case": [] if case.is_forgotten else [case.case_id]}
         self._folded: dict[tuple[Unit, str], Folded] = {}
 
     def ids(self, unit: Unit) -> list[str]:
         """Return the ids of the units of one kind that any fact makes, in order."""
-        if unit.kind == "case":
-            return [] if self._case.is_forgotten else [self._case.case_id]
-        return sorted(self.own_evidence().units(unit.kind))
+        ids = self._ids.get(unit.kind)
+        if ids is None:
+            ids = self._ids[unit.kind] = sorted(self.own_evidence().units(unit.kind))
+        return ids
 
     def of(self, unit: Unit) -> Iterator[tuple[str, Folded]]:
         """Yield the units of one kind with what counts for each, in order of id; those that exist by a counted fact."""
@@ -318,8 +313,8 @@ class Units:
     def late_event_ids(self) -> frozenset[str]:
         """Return the own facts that count for none of the units folded so far: nothing counts for final ones."""
         latest_ms = max([folded.last_counted_ms for folded in self._folded.values()], default=-1)
-        first_late = bisect_right(self._own.delivered_ms, latest_ms)
-        return frozenset([fact.event_id for fact in self._case.facts[first_late:]])
+        late = self._case.facts[bisect_right(self._own.delivered_ms, latest_ms) :]
+        return frozenset([fact.event_id for fact in late]) if late else frozenset()
 
     def stack(self, unit: Unit) -> FactStack:
         """Return the facts that may count for a unit of this kind."""
@@ -327,17 +322,25 @@ class Units:
 
     def fold(self, unit: Unit, unit_id: str) -> Folded:
         """Return what counts for one unit."""
-        folded = self._folded.get((unit, unit_id))
+        key = unit, unit_id
+        folded = self._folded.get(key)
         if folded is None:
-            folded = fold(self.stack(unit), unit.seal, unit_id, self._policy)
-            self._folded[unit, unit_id] = folded
+            folded = self._folded[key] = fold(self.stack(unit), unit.seal, unit_id, self._policy)
         return folded
 
 
 def judge_unit(
-    signs: Sequence[VitalSign], unit_id: str, folded: Folded, case: Case, clock: Clock
-) -> Iterator[tuple[Judgement, Verdict]]:
-    """Judge one unit by signs of its kind and of one scope, no later than its seal (rule 4), and name the verdicts."""
+    signs: Sequence[VitalSign],
+    unit_id: str,
+    folded: Folded,
+    case: Case,
+    clock: Clock,
+    published: Published = MappingProxyType({}),
+) -> list[tuple[Judgement, Verdict | None, Verdict]]:
+    """Judge one unit by signs of its kind and of one scope, no later than its seal (rule 4), and name the verdicts.
+
+    Returned are, for each sign, its judgement, the verdict published last, and the one to keep after it.
+    """
     evidence, seal_ms, policy = folded.evidence, folded.seal_ms, folded.policy
     # A fact may give a seal that lies before its own delivery, and another delivered in between may be on its way.
     sealed = folded.settles_ms <= clock.settled_ms
@@ -346,6 +349,7 @@ def judge_unit(
     unjudged = before_start(evidence, policy) or out_of_scope(
         evidence, signs[0].unit, needs_opening=signs[0].needs_opening, kinds=signs[0].kinds
     )
+    judged: list[tuple[Judgement, Verdict | None, Verdict]] = []
     for sign in signs:
         judgement = unjudged
         if judgement is None:
@@ -355,22 +359,34 @@ def judge_unit(
                 judgement = Judgement("excluded", "error")
         if judgement.silent_topics and not sealed and _is_unheard(judgement, clock):
             judgement = Judgement("pending", SOURCE_SILENT, None, judgement.evidence, since_ms=judgement.since_ms)
-        outcome, reason, anchor_ms = judgement.outcome, judgement.reason, judgement.anchor_ms
-        if outcome == "pending" and sealed:
-            outcome, reason = "excluded", f"{UNKNOWN_AT_SEAL}{reason}"
-        verdict = Verdict(
-            sign.name,
+        name, reason, anchor_ms, due_ms = sign.name, judgement.reason, judgement.anchor_ms, NEVER_MS
+        verdict: VerdictName
+        outcome = judgement.outcome
+        if outcome == "hit":
+            verdict = hit
+        elif outcome != "pending":
+            verdict = outcome
+        elif sealed:
+            verdict, reason = "excluded", f"{UNKNOWN_AT_SEAL}{reason}"
+        else:
+            verdict, due_ms = outcome, judgement.due_ms
+        old = published.get((name, unit_id))
+        new = Verdict(
+            name,
             unit_id,
-            hit if outcome == "hit" else outcome,
+            verdict,
             reason,
             _beginning_ms(case, evidence) if anchor_ms is None else anchor_ms,
             seal_ms,
             sealed,
-            due_ms=judgement.due_ms if outcome == "pending" else NEVER_MS,
-            since_ms=None if sealed else judgement.since_ms,
-            measured=judgement.measured,
+            0 if old is None else old.sequence,
+            False if old is None else old.retracted,
+            due_ms,
+            None if sealed else judgement.since_ms,
+            judgement.measured,
         )
-        yield judgement, verdict
+        judged.append((judgement, old, new if old is None else _following(old, new)))
+    return judged
 
 
 def _is_unheard(judgement: Judgement, clock: Clock) -> bool:
@@ -385,20 +401,17 @@ def _beginning_ms(case: Case, evidence: Evidence) -> int:
     return first.at_ms
 
 
-def _published(old: Verdict, new: Verdict) -> Verdict:
-    """Return the verdict to keep: with the next sequence number only if something a reader acts on has changed.
+def _following(old: Verdict, new: Verdict) -> Verdict:
+    """Return the verdict to keep after a published one, the very same if nothing has changed; `new` has its number.
 
-    The very same one comes back if nothing has.
+    It gets the next sequence number only if something has changed that a reader acts on.
     """
-    following = new
-    if old.sequence or old.retracted:
-        following = msgspec.structs.replace(new, sequence=old.sequence, retracted=old.retracted)
-    if following == old:
+    if new == old:
         return old
     if published_of(new) == published_of(old):
-        return following
+        return new
     taken_back = old.decided and not (new.decided and (new.verdict == "miss") == (old.verdict == "miss"))
-    return msgspec.structs.replace(following, sequence=old.sequence + 1, retracted=old.retracted or taken_back)
+    return msgspec.structs.replace(new, sequence=old.sequence + 1, retracted=old.retracted or taken_back)
 
 
 def published_of(verdict: Verdict) -> tuple[object, ...]:

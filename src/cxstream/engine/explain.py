@@ -210,7 +210,7 @@ class _Judged(NamedTuple):
 def _judged(case: Case, units: Units, catalogue: Catalogue, clock: Clock) -> Iterator[_Judged]:
     for sign in catalogue.values():
         for unit_id, folded in units.of(sign.unit):
-            for judgement, verdict in judge_unit([sign], unit_id, folded, case, clock):
+            for judgement, _old, verdict in judge_unit([sign], unit_id, folded, case, clock):
                 yield _Judged(sign, verdict, judgement, folded)
 
 

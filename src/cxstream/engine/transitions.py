@@ -129,7 +129,7 @@ def announcements(
         elif index < 0 and units is not None:
             folded = units.fold(sign.unit, verdict.unit)
             clock = Clock.at(case.judged_ms)
-            rests_on = next(judge_unit([sign], verdict.unit, folded, case, clock))[0].evidence
+            rests_on = judge_unit([sign], verdict.unit, folded, case, clock)[0][0].evidence
         yield Announcement(
             case.case_id,
             sign.unit.kind,

@@ -7,12 +7,12 @@ import pkgutil
 from collections.abc import Collection
 from typing import get_args
 
-from cxstream.domain.vital_sign import Tier, VitalSign
+from cxstream.domain.vital_sign import Signs, Tier, VitalSign
 
 
-def catalogue() -> dict[str, VitalSign]:
+def catalogue() -> Signs:
     """Return every vital sign of this folder by name, in order of name."""
-    signs: dict[str, VitalSign] = {}
+    signs = Signs()
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
         sign: VitalSign = importlib.import_module(f"{__name__}.{module.name}").VITAL_SIGN
         if sign.name != module.name:
@@ -28,9 +28,9 @@ CATALOGUE = catalogue()
 """Every vital sign there is, of all tiers."""
 
 
-def of_tiers(tiers: Collection[str]) -> dict[str, VitalSign]:
+def of_tiers(tiers: Collection[str]) -> Signs:
     """Return the vital signs of these tiers by name, in order of name."""
-    return {name: sign for name, sign in CATALOGUE.items() if sign.tier in tiers}
+    return Signs({name: sign for name, sign in CATALOGUE.items() if sign.tier in tiers})
 
 
 TIER_A = of_tiers(("A",))
