@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -53,7 +53,8 @@ def test_windows_count_what_a_recount_counts(steps: list[tuple[str, int, int] | 
     now_ms: int | None = None
     for step in steps:
         if isinstance(step, tuple):
-            counts.add(*step)
+            key, anchor_ms, count = step
+            counts.add(anchor_ms, {key: count})
             taken.append(step)
         else:
             moved = counts.advance(step)
@@ -76,15 +77,15 @@ def recount(taken: list[tuple[str, int, int]], now_ms: int | None, length: int) 
 def test_nothing_survives_expiry(adds: list[tuple[str, int, int]], moves: list[int]) -> None:
     """Once the longest window has passed, neither figures nor memory are left, whatever was counted."""
     counts = WindowedCounts[str]([length * BUCKET_MS for length in _LENGTHS])
-    for add in adds:
-        counts.add(*add)
+    for key, anchor_ms, count in adds:
+        counts.add(anchor_ms, {key: count})
     for now_ms in moves:
         counts.advance(now_ms)
     counts.advance((46 + max(_LENGTHS)) * BUCKET_MS)
     assert [dict(counts.over(index)) for index in range(len(_LENGTHS))] == [{}, {}, {}]
     assert counts._buckets == {}
-    for add in adds:
-        counts.add(*add)
+    for key, anchor_ms, count in adds:
+        counts.add(anchor_ms, {key: count})
     assert counts._buckets == {}
 
 
@@ -92,12 +93,12 @@ def test_nothing_survives_expiry(adds: list[tuple[str, int, int]], moves: list[i
 def test_what_is_taken_back_is_gone(adds: list[tuple[str, int, int]], moves: list[int]) -> None:
     """A count taken back leaves nothing, even if windows moved in between."""
     counts = WindowedCounts[str]([length * BUCKET_MS for length in _LENGTHS])
-    for add in adds:
-        counts.add(*add)
+    for key, anchor_ms, count in adds:
+        counts.add(anchor_ms, {key: count})
     for now_ms in moves:
         counts.advance(now_ms)
     for key, anchor_ms, count in adds:
-        counts.add(key, anchor_ms, -count)
+        counts.add(anchor_ms, {key: -count})
     assert [dict(counts.over(index)) for index in range(len(_LENGTHS))] == [{}, {}, {}]
     assert counts._buckets == {}
 
@@ -105,7 +106,7 @@ def test_what_is_taken_back_is_gone(adds: list[tuple[str, int, int]], moves: lis
 def test_a_window_of_one_hour_is_twelve_buckets() -> None:
     """A unit is in a window from its anchor's bucket on until that bucket is the window's length behind."""
     counts = WindowedCounts[str]([HOUR_MS])
-    counts.add("a", 0, 1)
+    counts.add(0, {"a": 1})
     for now_ms, seen in ((-1, 0), (0, 1), (HOUR_MS - 1, 1), (HOUR_MS, 0)):
         counts.advance(now_ms)
         assert counts.over(0).get("a", 0) == seen
@@ -175,6 +176,51 @@ def test_revisions_leave_what_the_last_records_say(seed: int) -> None:
     for record in known.values():
         ledger.replace(record, None)
     assert (figures(ledger), ledger.units) == ({}, 0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_when_it_is_read_does_not_matter(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Read at any time by anybody, the ledger is the one rebuilt from the records of then (rule 2).
+
+    So it is however much is added up before it is counted, which is never more than is allowed; and nothing is capped
+    more or less often for it.
+    """
+    together = (1, 20, 10_000)[seed % 3]
+    monkeypatch.setattr(cxstream.engine.ledger, "TALLIED_TOGETHER", together)
+    dice = random.Random(seed)
+    ledger, unread = Ledger(WINDOWS), Ledger(WINDOWS)
+    known: dict[str, Case] = {}
+    for now_ms, records in revisions(seed):
+        ledger.advance(now_ms)
+        for case_id, record in records.items():
+            for one in (ledger, unread):
+                one.replace(known.get(case_id), record)
+            assert unread._tallied < together
+            known[case_id] = record
+            if dice.random() < 0.05:
+                look = dice.choice(LOOKS)
+                assert look(ledger) == look(rebuilt(known.values(), now_ms))
+    assert (ledger.units, ledger.capped) == (unread.units, unread.capped)
+    unread.advance(now_ms)
+    assert [look(ledger) for look in LOOKS] == [look(unread) for look in LOOKS]
+
+
+def sliced(ledger: Ledger) -> Counter[tuple[Any, ...]]:
+    """Return the decided units of a window by slice, sign, segment and state."""
+    units: Counter[tuple[Any, ...]] = Counter()
+    for found in ledger.slices("priority", "400d", 5):
+        for one in found:
+            units[one[:4]] += one.units
+    return units
+
+
+LOOKS: tuple[Callable[[Ledger], Any], ...] = (
+    figures,
+    sliced,
+    lambda ledger: set(ledger.lasting()),
+    lambda ledger: ledger.scope("both", "30d"),
+)
+"""Who reads a ledger, each for what it is there for."""
 
 
 @pytest.mark.parametrize("seed", range(10))

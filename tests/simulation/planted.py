@@ -152,12 +152,12 @@ def a_revision_is_taken_back_from_the_new_bucket() -> AbstractContextManager[obj
 def the_ledger_is_not_rebuilt() -> AbstractContextManager[object]:
     """A partition that arrives begins with an empty ledger."""
 
-    def complete(self: Holdings) -> None:
-        with patch.object(Ledger, "apply", lambda *_: None):
-            real(self)
+    def read(self: Holdings, changes: Iterable[Changed]) -> None:
+        with patch.object(Ledger, "replace", lambda *_: None):
+            real(self, changes)
 
-    real = Holdings.complete
-    return patch.object(Holdings, "complete", complete)
+    real = Holdings.read
+    return patch.object(Holdings, "read", read)
 
 
 @bug

@@ -118,12 +118,12 @@ def test_what_no_longer_lasts_is_taken_back() -> None:
     """The longest is right after every change, whatever came and went, in any number."""
     longest: Longest[str] = Longest()
     for since_ms in [*range(200, 0, -1), 5]:
-        longest.add("x", since_ms, 1)
+        longest.add(since_ms, {"x": 1})
     for since_ms in range(1, 150):
-        longest.add("x", since_ms, -1)
+        longest.add(since_ms, {"x": -1})
     assert list(longest.lasting()) == [("x", 52, 5)]
-    longest.add("x", 5, -1)
+    longest.add(5, {"x": -1})
     assert list(longest.lasting()) == [("x", 51, 150)]
     for since_ms in range(150, 201):
-        longest.add("x", since_ms, -1)
+        longest.add(since_ms, {"x": -1})
     assert list(longest.lasting()) == []

@@ -28,25 +28,21 @@ class WindowedCounts(Generic[Key]):
         self._buckets: dict[int, dict[Key, int]] = {}
         self._now = -(1 << 62)
 
-    def add(self, key: Key, anchor_ms: int, count: int) -> None:
-        """Count `count` more units (fewer, if negative) of a key; beyond the longest window it is forgotten."""
+    def add(self, anchor_ms: int, counts: Mapping[Key, int]) -> None:
+        """Count so many more units of each key (fewer, if negative); beyond the longest window they are forgotten."""
         bucket, now = anchor_ms // BUCKET_MS, self._now
-        counts = self._buckets.get(bucket)
-        if counts is None:
+        there = self._buckets.get(bucket)
+        if there is None:
             if bucket <= now - self._longest:
                 return
-            counts = self._buckets[bucket] = {}
-        total = counts.get(key, 0) + count
-        if total:
-            counts[key] = total
-        else:
-            counts.pop(key, None)
-            if not counts:
-                del self._buckets[bucket]
+            there = self._buckets[bucket] = {}
+        _merge(there, counts, 1)
+        if not there:
+            del self._buckets[bucket]
         if bucket <= now:
             for length, sums in self._windows:
                 if bucket > now - length:
-                    _add(sums, key, count)
+                    _merge(sums, counts, 1)
 
     def advance(self, now_ms: int) -> bool:
         """Move the end of all windows to `now_ms`, never back; return whether it moved."""
@@ -83,14 +79,10 @@ class WindowedCounts(Generic[Key]):
         return iter([bucket for bucket in self._buckets if (after is None or bucket > after) and bucket <= until])
 
 
-def _add(counts: dict[Key, int], key: Key, count: int) -> None:
-    total = counts.get(key, 0) + count
-    if total:
-        counts[key] = total
-    else:
-        counts.pop(key, None)
-
-
 def _merge(counts: dict[Key, int], others: Mapping[Key, int], sign: int) -> None:
     for key, count in others.items():
-        _add(counts, key, sign * count)
+        total = counts.get(key, 0) + sign * count
+        if total:
+            counts[key] = total
+        else:
+            counts.pop(key, None)

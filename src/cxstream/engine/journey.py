@@ -7,7 +7,8 @@ is known of every case soon.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from functools import cache
+from itertools import takewhile
 from typing import NamedTuple
 
 from cxstream.domain.verdict import Verdict
@@ -24,36 +25,52 @@ MOMENTS = {
 """The moments in order, and what a case must show for each."""
 
 
-def _hits(*signs: str) -> frozenset[tuple[str, str]]:
-    return frozenset((sign, verdict) for sign in signs for verdict in ("provisional_hit", "final_hit"))
-
-
-_ANSWERED = _hits("first_response")
-_FIXED = _hits("first_time_fix", "same_day")
-_SPOILT = frozenset({("on_time_arrival", "miss"), ("parts_ready", "miss")})
-_STAYED_FIXED = _hits("stayed_fixed")
-_EXTENDED = _hits("extended_value")
+_ANSWERED, _HARD_TO_OPEN, _FIXED, _SPOILT, _STAYED_FIXED, _EXTENDED = (1 << bit for bit in range(6))
+_HITS = ("provisional_hit", "final_hit")
+_SHOWN = {
+    "first_response": dict.fromkeys(_HITS, _ANSWERED),
+    "easy_to_open": {"miss": _HARD_TO_OPEN},
+    "first_time_fix": dict.fromkeys(_HITS, _FIXED),
+    "same_day": dict.fromkeys(_HITS, _FIXED),
+    "on_time_arrival": {"miss": _SPOILT},
+    "parts_ready": {"miss": _SPOILT},
+    "stayed_fixed": dict.fromkeys(_HITS, _STAYED_FIXED),
+    "extended_value": dict.fromkeys(_HITS, _EXTENDED),
+}
+"""What the verdicts of a sign show of the moments, a bit each; others show nothing."""
 
 
 class Step(NamedTuple):
-    """A moment a case has reached, and the instant it is counted at in milliseconds."""
+    """The last moment a case has reached, and the instant it is counted at in milliseconds."""
 
     moment: str
     anchor_ms: int
 
 
-def journey(verdicts: Sequence[Verdict]) -> list[Step]:
-    """Return the moments a case has reached, by its published verdicts."""
+def journey(verdicts: Sequence[Verdict]) -> Step | None:
+    """Return the last moment a case has reached, by its published verdicts; None: it is no case of the funnel yet."""
     answered_ms = next((one.anchor_ms for one in verdicts if one.sign == "first_response" and one.decided), None)
     if answered_ms is None:
-        return []
-    said = {(one.sign, one.verdict) for one in verdicts}
+        return None
+    shown = 0
+    for one in verdicts:
+        if one.sign in _SHOWN:
+            shown |= _SHOWN[one.sign].get(one.verdict, 0)
+    return Step(_last_moment(shown), answered_ms)
+
+
+@cache
+def _last_moment(shown: int) -> str:
     reached = (
-        True,
-        not said.isdisjoint(_ANSWERED) and ("easy_to_open", "miss") not in said,
-        not said.isdisjoint(_FIXED) and said.isdisjoint(_SPOILT),
-        not said.isdisjoint(_STAYED_FIXED),
-        not said.isdisjoint(_EXTENDED),
-        False,
+        shown & _ANSWERED and not shown & _HARD_TO_OPEN,
+        shown & _FIXED and not shown & _SPOILT,
+        shown & _STAYED_FIXED,
+        shown & _EXTENDED,
     )
-    return [Step(moment, answered_ms) for moment in islice(MOMENTS, reached.index(False))]
+    return list(MOMENTS)[sum(1 for _ in takewhile(bool, reached))]
+
+
+def until(moment: str) -> list[str]:
+    """Return a moment and those before it: who reached it reached them."""
+    moments = list(MOMENTS)
+    return moments[: moments.index(moment) + 1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ from cxstream.domain.cases import Segment
 from cxstream.domain.instant import MINUTE_MS, NEVER_MS
 from cxstream.domain.verdict import Verdict
 from cxstream.domain.windows import BUCKET_MS, WindowedCounts
-from cxstream.engine.journey import journey
+from cxstream.engine.journey import journey, until
 from cxstream.engine.longest import Longest
 from cxstream.vital_signs import CATALOGUE
 
@@ -27,6 +28,8 @@ AT_RISK = "at_risk"
 LASTING = "lasting"
 BEYOND = "+Inf"
 TOTAL = "total"
+TALLIED_TOGETHER = 5_000
+"""Changes are added up until there are so many different ones, and then counted: no reader has to wait long for it."""
 SEGMENTS_KEPT = 4096
 LABELS_KEPT = 1024
 """Segments, and lists of their labels, of which is kept where they are counted; beyond that it is found out anew."""
@@ -127,8 +130,6 @@ _STANDINGS = {
     ("pending", True): ("pending", ""),
 }
 """State and detail of a verdict that measures nothing and is not excluded, by its name and whether it is sealed."""
-_OF_UNITS = frozenset({"good", "bad", "pending", "excluded", MEASURED})
-"""States of which every unit is in one."""
 _LIVE = frozenset({AT_RISK, LASTING, MEASURED, TOTAL, MOMENT})
 """States shown at the live levels alone."""
 
@@ -137,8 +138,6 @@ _Key = tuple[str, str, str, str]
 """Sign, state, detail and label of the segment."""
 _Standing = tuple[str, str, str]
 """Sign (or moment, or loophole), state and detail."""
-_Add = Callable[[Any, int, int], None]
-"""Adds to what is counted under a key, at an instant in milliseconds, so many."""
 
 
 class _Place(NamedTuple):
@@ -150,67 +149,78 @@ class _Place(NamedTuple):
     lasting: Longest[tuple[str, str]]
 
 
+class _Counts(Protocol):
+    """Counts by key and instant."""
+
+    def add(self, at_ms: int, counts: Mapping[Any, int]) -> None:
+        """Count so many more of each key, at an instant in milliseconds."""
+
+
 class _Figure:
     """One figure of a segment at every level it is shown at: what is the same for all that is ever counted in it."""
 
-    __slots__ = ("adds", "is_capped", "is_of_units")
+    __slots__ = ("cells",)
 
-    def __init__(
-        self, standing: _Standing, places: Iterable[_Place], labels: Sequence[str], *, is_capped: bool
-    ) -> None:
-        """Find out where it is counted; `labels` are those of the segment at every level."""
-        self.adds = list(_adds(standing, places, labels))
+    def __init__(self, cells: Iterable[tuple[_Counts, Any]]) -> None:
+        self.cells = list(cells)
         """The levels' counts, and the key in each."""
-        self.is_of_units = standing[1] in _OF_UNITS
-        """Whether units are counted."""
-        self.is_capped = is_capped and self.is_of_units
-        """Whether units are counted that have a label value outside its closed list."""
-
-
-def _adds(standing: _Standing, places: Iterable[_Place], labels: Sequence[str]) -> Iterator[tuple[_Add, Any]]:
-    """Yield where a figure is counted, and under which key there."""
-    sign, state, detail = standing
-    for place, label in zip(places, labels, strict=True):
-        if state in _LIVE:
-            if place.at_risk is None:
-                continue
-            if state == LASTING:
-                yield place.lasting.add, (sign, label)
-            elif state == AT_RISK:
-                yield place.at_risk.add, (sign, state, detail, label)
-            else:
-                yield place.counts.add, (sign, MEASURED if state == TOTAL else state, detail, label)
-        elif not place.dimensions:
-            yield place.counts.add, (sign, state, detail, label)
-        elif state in ("good", "bad"):
-            yield place.counts.add, (sign, state, "", label)
 
 
 class _Figures(dict[_Standing, _Figure]):
     """The figures of a segment, each made when it is first asked for."""
 
-    def __init__(self, places: Iterable[_Place], labels: Sequence[str]) -> None:
+    def __init__(self, places: Collection[_Place], labels: Sequence[str]) -> None:
+        """`labels` are those of the segment at every level."""
         super().__init__()
         self.is_capped = any(OTHER in label.split("/") for label in labels)
         """Whether a value of the segment is outside its closed list."""
+        self.of_verdicts = _FiguresOfVerdicts(self)
         self._places = places
         self._labels = labels
 
     def __missing__(self, standing: _Standing) -> _Figure:
-        figure = self[standing] = _Figure(standing, self._places, self._labels, is_capped=self.is_capped)
+        sign, state, detail = standing
+        signs = until(sign) if state == MOMENT else (sign,)
+        figure = self[standing] = _Figure(cell for one in signs for cell in self._cells(one, state, detail))
         return figure
 
+    def _cells(self, sign: str, state: str, detail: str) -> Iterator[tuple[_Counts, Any]]:
+        """Yield where a standing is counted, and under which key there."""
+        for place, label in zip(self._places, self._labels, strict=True):
+            if state in _LIVE:
+                if place.at_risk is None:
+                    continue
+                if state == LASTING:
+                    yield place.lasting, (sign, label)
+                elif state == AT_RISK:
+                    yield place.at_risk, (sign, state, detail, label)
+                else:
+                    yield place.counts, (sign, MEASURED if state == TOTAL else state, detail, label)
+            elif not place.dimensions:
+                yield place.counts, (sign, state, detail, label)
+            elif state in ("good", "bad"):
+                yield place.counts, (sign, state, "", label)
 
-_Cell = tuple[_Figure, int, int]
-"""A figure, an instant in milliseconds (the beginning of a bucket; of what lasts, its own), and how much is there."""
-Tally = defaultdict[tuple[_Figure, int], int]
-"""Cells added up: how much is counted in which figure at which instant."""
+
+class _FiguresOfVerdicts(dict[tuple[str, str, str, bool], _Figure]):
+    """The figures of a segment by what verdicts say that measure nothing: sign, verdict, reason and whether sealed."""
+
+    def __init__(self, figures: _Figures) -> None:
+        super().__init__()
+        self._figures = figures
+
+    def __missing__(self, said: tuple[str, str, str, bool]) -> _Figure:
+        sign, name, reason, sealed = said
+        figure = self[said] = self._figures[(sign, *_standing(name, reason, sealed=sealed))]
+        return figure
 
 
 class Ledger:
     """Windowed counts of one partition, by sign, level, segment and standing.
 
     It holds nothing a record does not say: rebuilt from all records it is the same as after any sequence of revisions.
+    What changes is added up first, and counted in the windows when these are read, or there is much of it: most of it
+    is taken back soon, or is the same of many cases.
     """
 
     def __init__(self, windows: Windows) -> None:
@@ -226,6 +236,11 @@ class Ledger:
         }
         self._figures: dict[Segment, _Figures] = {}
         self._figures_by_labels: dict[tuple[str, ...], _Figures] = {}
+        self._tally: defaultdict[int, defaultdict[_Figure, int]] = defaultdict(lambda: defaultdict(int))
+        """What is not counted in the windows yet, by instant in milliseconds: the beginning of a bucket, or of what
+        lasts its own."""
+        self._tallied = 0
+        """How many different changes it may hold: those it was found to hold last, and all since."""
         self.units = 0
         """Units the records contribute, whatever their anchor."""
         self.version = 0
@@ -234,88 +249,87 @@ class Ledger:
         """How often a unit was counted with a label value outside the closed list, under OTHER."""
 
     def replace(self, old: Published | None, new: Published | None) -> None:
-        """Take back what the old record of a case contributed and add what the new one does; None: no record."""
-        if old is not None and new is not None and old.segment == new.segment:
-            before, after = self._changed(old, new)
-        else:
-            before, after = ([] if record is None else self._cells(record) for record in (old, new))
-        if before or after:
-            self._count(before, -1)
-            self._count(after, 1)
+        """Take back what the old record of a case contributed and add what the new one does; None: no record.
 
-    def tally(self, tally: Tally, record: Published) -> None:
-        """Add to a tally what a record contributes."""
-        for figure, at_ms, count in self._cells(record):
-            tally[figure, at_ms] += count
-
-    def apply(self, tally: Mapping[tuple[_Figure, int], int]) -> None:
-        """Count what a tally holds."""
-        self._count(((figure, at_ms, count) for (figure, at_ms), count in tally.items()), 1)
-
-    def _count(self, cells: Iterable[_Cell], times: int) -> None:
-        """Count cells so many times: once, or once less."""
-        units = 0
-        for figure, at_ms, count in cells:
-            more = count * times
-            if figure.is_of_units:
-                units += more
-                if figure.is_capped:
-                    self.capped += max(0, more)
-            for add, key in figure.adds:
-                add(key, at_ms, more)
-        self.units += units
-        self.version += 1
-
-    def _cells(self, record: Published) -> list[_Cell]:
-        """Return what a record contributes."""
-        figures = self._figures_of(record.segment)
-        cells = self._standing_cells(figures, record.verdicts)
-        cells += _instant_cells(figures, MOMENT, journey(record.verdicts))
-        cells += _instant_cells(figures, LOOPHOLE, record.sightings)
-        return cells
-
-    def _changed(self, old: Published, new: Published) -> tuple[list[_Cell], list[_Cell]]:
-        """Return what a record contributed and one of the same segment that follows it does not, and the reverse.
-
-        Most verdicts of a revised record are the very objects of the one before.
+        Most verdicts of a revised record are the very objects of the one before: these stay where they are.
         """
-        figures = self._figures_of(new.segment)
-        kept = set(map(id, old.verdicts)).intersection(map(id, new.verdicts))
-        before = self._standing_cells(figures, [one for one in old.verdicts if id(one) not in kept])
-        after = self._standing_cells(figures, [one for one in new.verdicts if id(one) not in kept])
-        if figures.is_capped:
-            same = Counter(before) & Counter(after)
-            self.capped -= sum(times for cell, times in same.items() if cell[0].is_capped)
-        if before or after:
-            steps, now = journey(old.verdicts), journey(new.verdicts)
-            before += _instant_cells(figures, MOMENT, [step for step in steps if step not in now])
-            after += _instant_cells(figures, MOMENT, [step for step in now if step not in steps])
-        if old.sightings != new.sightings:
-            before += _instant_cells(figures, LOOPHOLE, old.sightings)
-            after += _instant_cells(figures, LOOPHOLE, new.sightings)
-        return before, after
+        gone: Sequence[Verdict] = () if old is None else old.verdicts
+        come: Sequence[Verdict] = () if new is None else new.verdicts
+        is_revision = old is not None and new is not None and old.segment == new.segment
+        if is_revision:
+            kept = set(map(id, gone)).intersection(map(id, come))
+            gone, come = ([one for one in verdicts if id(one) not in kept] for verdicts in (gone, come))
+        if old is not None:
+            self._tally_up(old, gone, -1, self._figures_of(old.segment))
+        if new is not None:
+            figures = self._figures_of(new.segment)
+            self._tally_up(new, come, 1, figures)
+            if figures.is_capped:
+                self.capped += self._newly_counted(gone if is_revision else (), come)
+        self.version += 1
+        if self._tallied >= TALLIED_TOGETHER:
+            self._tallied = sum(map(len, self._tally.values()))
+            if self._tallied >= TALLIED_TOGETHER:
+                self._count()
 
-    def _standing_cells(self, figures: _Figures, verdicts: Iterable[Verdict]) -> list[_Cell]:
-        """Return where units are counted by their verdicts."""
-        signs, horizon_ms = self._windows.signs, self._windows.risk_horizon_ms
-        cells: list[_Cell] = []
-        for verdict in verdicts:
-            sign = verdict.sign
-            if signs is not None and sign not in signs:
-                continue
-            bucket_ms = verdict.anchor_ms - verdict.anchor_ms % BUCKET_MS
-            state, detail = standing_of(verdict)
-            cells.append((figures[sign, state, detail], bucket_ms, 1))
-            if state == MEASURED:
-                cells.append((figures[sign, TOTAL, TOTAL], bucket_ms, verdict.measured or 0))
+    def _tally_up(self, record: Published, verdicts: Sequence[Verdict], times: int, figures: _Figures) -> None:
+        """Add to the tally some verdicts of a record and all else it contributes, so many times: once, or once less."""
+        tally, of_verdicts, counted = self._tally, figures.of_verdicts, self._counted(verdicts)
+        self.units += times * len(counted)
+        self._tallied += len(counted) + len(record.sightings) + 1
+        for verdict in counted:
+            sign, anchor_ms, measured = verdict.sign, verdict.anchor_ms, verdict.measured
+            counts = tally[anchor_ms - anchor_ms % BUCKET_MS]
+            if measured is None:
+                counts[of_verdicts[sign, verdict.verdict, verdict.reason, verdict.sealed]] += times
+            else:
+                state, detail = standing_of(verdict)
+                counts[figures[sign, state, detail]] += times
+                if state == MEASURED:
+                    counts[figures[sign, TOTAL, TOTAL]] += times * measured
             if verdict.retracted:
-                cells.append((figures[sign, "retracted", ""], bucket_ms, 1))
+                counts[figures[sign, "retracted", ""]] += times
             if verdict.due_ms < NEVER_MS:
                 # In the window that ends now from the horizon before it is due until it is due.
-                cells.append((figures[sign, AT_RISK, ""], _bucket_ms(verdict.due_ms - horizon_ms), 1))
+                begins_ms = verdict.due_ms - self._windows.risk_horizon_ms
+                tally[_bucket_ms(begins_ms)][figures[sign, AT_RISK, ""]] += times
             if verdict.since_ms is not None:
-                cells.append((figures[sign, LASTING, ""], verdict.since_ms, 1))
-        return cells
+                tally[verdict.since_ms][figures[sign, LASTING, ""]] += times
+        step = journey(record.verdicts)
+        if step is not None:
+            tally[_bucket_ms(step.anchor_ms)][figures[step.moment, MOMENT, ""]] += times
+        for loophole, at_ms in record.sightings:
+            tally[_bucket_ms(at_ms)][figures[loophole, LOOPHOLE, ""]] += times
+
+    def _counted(self, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
+        """Return those of signs that are counted."""
+        signs = self._windows.signs
+        return verdicts if signs is None else [one for one in verdicts if one.sign in signs]
+
+    def _newly_counted(self, gone: Sequence[Verdict], come: Sequence[Verdict]) -> int:
+        """Return how many units come to be counted, less those that were counted in the same place before."""
+        before, after = (
+            Counter((one.sign, standing_of(one), _bucket_ms(one.anchor_ms)) for one in self._counted(verdicts))
+            for verdicts in (gone, come)
+        )
+        return (after - before).total()
+
+    def _count(self) -> None:
+        """Count in the windows what was added up."""
+        for at_ms, figures in self._tally.items():
+            changes: dict[_Counts, dict[Any, int]] = {}
+            for figure, count in figures.items():
+                if count:
+                    for counts, key in figure.cells:
+                        if counts in changes:
+                            changed = changes[counts]
+                            changed[key] = changed.get(key, 0) + count
+                        else:
+                            changes[counts] = {key: count}
+            for counts, changed in changes.items():
+                counts.add(at_ms, changed)
+        self._tally.clear()
+        self._tallied = 0
 
     def _figures_of(self, segment: Segment) -> _Figures:
         """Return the figures of a segment: those of all that have the same labels."""
@@ -339,6 +353,7 @@ class Ledger:
 
     def rows(self) -> Iterator[Row]:
         """Yield every figure that is not zero, as of the last `advance`."""
+        self._count()
         for level in self._windows.levels:
             place = self._places[level.name]
             shown_over = [(window, place.counts.over(n)) for n, window in enumerate(level.windows)]
@@ -359,6 +374,7 @@ class Ledger:
 
     def lasting(self) -> Iterator[Lasting]:
         """Yield what goes on now, by sign and segment, where anything does."""
+        self._count()
         for level, place in self._places.items():
             found = list(place.lasting.lasting())
             shown = set(sorted({segment for (_, segment), _, _ in found} - {OTHER})[: self._windows.label_limit])
@@ -407,6 +423,7 @@ class Ledger:
         return Scope(counts.span(index), dimensions, self._shown(counts.over(index)), self._windows)
 
     def _counted_over(self, level: str, window: str) -> tuple[WindowedCounts[_Key], int] | None:
+        self._count()
         windows = next((one.windows for one in self._windows.levels if one.name == level), ())
         return (self._places[level].counts, windows.index(window)) if window in windows else None
 
@@ -438,16 +455,16 @@ class Scope(NamedTuple):
 def standing_of(verdict: Verdict) -> tuple[str, str]:
     """Return how a unit is counted: its state, and the detail of it."""
     name, measured = verdict.verdict, verdict.measured
-    if name == "excluded":
-        return name, verdict.reason
     if measured is not None and name in ("provisional_hit", "final_hit"):
-        return MEASURED, next((str(bound) for bound in _BOUNDS[verdict.sign] if measured <= bound), BEYOND)
-    return _STANDINGS[name, verdict.sealed]
+        bounds = _BOUNDS[verdict.sign]
+        index = bisect_left(bounds, measured)
+        return MEASURED, str(bounds[index]) if index < len(bounds) else BEYOND
+    return _standing(name, verdict.reason, sealed=verdict.sealed)
 
 
-def _instant_cells(figures: _Figures, state: str, instants: Iterable[tuple[str, int]]) -> list[_Cell]:
-    """Return where instants are counted: moments of the journey, or uses of loopholes."""
-    return [(figures[name, state, ""], _bucket_ms(at_ms), 1) for name, at_ms in instants]
+def _standing(name: str, reason: str, *, sealed: bool) -> tuple[str, str]:
+    """Return how a unit is counted that measures nothing."""
+    return (name, reason) if name == "excluded" else _STANDINGS[name, sealed]
 
 
 def _bucket_ms(at_ms: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -26,8 +26,12 @@ class Longest(Generic[Key]):
     def __init__(self) -> None:
         self._begun: dict[Key, _Begun] = {}
 
-    def add(self, key: Key, since_ms: int, count: int) -> None:
-        """Add something of a key that began at `since_ms`, in milliseconds, `count` times; negative: take it back."""
+    def add(self, at_ms: int, counts: Mapping[Key, int]) -> None:
+        """Add so many of each key that began at `at_ms`, in milliseconds; negative: take them back."""
+        for key, count in counts.items():
+            self._add(key, at_ms, count)
+
+    def _add(self, key: Key, since_ms: int, count: int) -> None:
         begun = self._begun.get(key)
         if begun is None:
             begun = self._begun[key] = _Begun()

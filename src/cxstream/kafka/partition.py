@@ -11,13 +11,10 @@ from cxstream.domain.instant import NEVER_MS
 from cxstream.engine.assess import SOURCE_SILENT
 from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
-from cxstream.engine.ledger import Ledger, Row, Tally, Windows
+from cxstream.engine.ledger import Ledger, Row, Windows
 from cxstream.engine.watermark import NOTHING, Marks, PartitionMarks, Said
 from cxstream.kafka.changelog_table import Changed
 from cxstream.kafka.records import PublishedCase, UnreadableRecordError, is_residue, read_published
-
-CELLS_TOGETHER = 5_000
-"""What records contribute is counted once so many cells are filled: those that follow each other share many."""
 
 
 class Holdings:
@@ -51,25 +48,15 @@ class Holdings:
         self.unreadable: dict[bytes, UnreadableRecordError] = {}
         """Records that this version cannot read, and that add nothing: see `complete`."""
         self._judged_under = judged_under
-        self._tally = Tally(int)
 
     def read(self, changes: Iterable[Changed]) -> None:
-        """Follow records that have been read; the ledger does no later than at `complete`."""
+        """Follow records that have been read."""
         for key, before, after in changes:
             counted = before if self.unreadable.pop(key, None) is None else None
             old = None if counted is None else read_published(counted)
             new = self._readable(key, after)
-            if old is not None:
-                self.ledger.replace(old, new)
-            elif new is not None:
-                self.ledger.tally(self._tally, new)
+            self.ledger.replace(old, new)
             self._follow(key, new)
-        if len(self._tally) >= CELLS_TOGETHER:
-            self._count()
-
-    def _count(self) -> None:
-        self.ledger.apply(self._tally)
-        self._tally.clear()
 
     def _readable(self, key: bytes, data: bytes | None) -> PublishedCase | None:
         try:
@@ -79,8 +66,7 @@ class Holdings:
             return None
 
     def complete(self) -> None:
-        """Count all that was read, to be owned; raises UnreadableRecordError where this version cannot read one."""
-        self._count()
+        """Take what was read for all there is, to be owned; raises UnreadableRecordError if one could not be read."""
         for error in self.unreadable.values():
             raise error
 
