@@ -460,7 +460,7 @@ class Worker:
         number, now_ms = partition.number, self._wall_ms()
         sources, progress = self._roles.sources, self._engine.progress(number)
         lag = {sources[topic]: lane.lag for topic, lane in progress.items() if topic in sources}
-        if partition.caught_up and lag:
+        if partition.caught_up:
             partition.ledger.advance(partition.counted_ms)
         took = partition.clock.delivered_ms
         return PartitionSnapshot(
