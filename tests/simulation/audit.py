@@ -517,9 +517,8 @@ class Book:
         if is_told and (asset, case_id, fact.event_id) not in self.posted and not self._is_beaten(case_id, fact):
             self.find(f"committed ahead of its relays: {tp} {offset} {case_id} {fact.event_id}")
 
-
     def _is_beaten(self, case_id: str, fact: Fact) -> bool:
-        """Whether another copy of a fact was sent that is kept instead of it (rule 1): it may have come in one batch."""
+        """Whether another copy of a fact was sent that is kept instead (rule 1): both may have come in one batch."""
         copies = [sent.fact for log in self.sent.values() for sent in log.values() if sent.case_id == case_id]
         return any(
             copy is not None and copy.event_id == fact.event_id and copy.precedence() < fact.precedence()

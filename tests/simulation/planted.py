@@ -28,7 +28,7 @@ from cxstream.engine.boards import Postings
 from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
 from cxstream.engine.ledger import Ledger
-from cxstream.exposition.snapshot import WorkerSnapshot
+from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
 from cxstream.kafka.case_agent import CaseAgent
 from cxstream.kafka.changelog_table import BatchProducer, Changed, ChangelogTable, Outgoing, PartitionLostError
 from cxstream.kafka.partition import Holdings, Partition
@@ -479,6 +479,20 @@ def what_is_being_given_up_is_spoken_for() -> AbstractContextManager[object]:
     return patch.object(Worker, "_owned", owned)
 
 
+@bug
+def figures_are_moved_on_only_while_they_are_read() -> AbstractContextManager[object]:
+    """The windows of a partition that is just being given up end where they ended when it was looked at last."""
+
+    def snapshot(self: Worker, partition: Partition) -> PartitionSnapshot:
+        if self._engine.progress(partition.number):
+            return real(self, partition)
+        with patch.object(partition.ledger, "advance"):
+            return real(self, partition)
+
+    real = Worker._partition_snapshot
+    return patch.object(Worker, "_partition_snapshot", snapshot)
+
+
 # --- the stream of verdicts
 
 
@@ -486,10 +500,10 @@ def what_is_being_given_up_is_spoken_for() -> AbstractContextManager[object]:
 def verdicts_are_announced_before_their_records_are_written() -> AbstractContextManager[object]:
     """What a record will change is announced, and then it is written."""
 
-    async def write(self: CaseAgent, partition: Partition, written: Sequence[Any]) -> None:
+    async def write(self: CaseAgent, partition: Partition, written: Sequence[Any], beside: Sequence[Any] = ()) -> None:
         offset = self.cases.complete_offset(partition.number) + 1
         await self._announce(partition, [(offset, one) for record in written for one in record.announced])
-        await real(self, partition, [record._replace(announced=()) for record in written])
+        await real(self, partition, [record._replace(announced=()) for record in written], beside)
 
     real = CaseAgent._write
     return patch.object(CaseAgent, "_write", write)
