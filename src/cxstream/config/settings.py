@@ -157,7 +157,8 @@ class Limits(Group):
     max_batch_records: t.Whole = Field(2000, ge=1, le=100_000)
     """Records of each topic of one partition number handled as one batch, at most."""
     max_queued_records: t.Whole = Field(100_000, ge=1, le=100_000_000)
-    """Records read ahead over all partitions, at most, and 5,000 more; each takes some 700 bytes of memory."""
+    """Records read ahead over all partitions; the read that fills it may bring as many again. Each takes some 700 bytes
+    of memory."""
     max_message_bytes: t.Whole = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)
     """A longer message becomes a dead letter unread."""
     max_facts_per_case: t.Whole = Field(2000, ge=10, le=1_000_000)

@@ -101,8 +101,6 @@ FOLLOW_PAUSE_SECONDS = 1.0
 """Between attempts to follow a topic while the brokers are away."""
 APPLY_RECORDS = 500
 """Recovery lets the event loop breathe after this many records."""
-READ_RECORDS = 5_000
-"""One read brings no more: what is read ahead is bounded, and no other thread waits long for what it decodes."""
 FETCH_SECONDS = 0.25
 FETCH_SECONDS_UNDER_PRESSURE = 0.02
 
@@ -118,7 +116,7 @@ class EngineSettings:
     data_folder: Path
     #: Of each topic of a partition number.
     max_batch_records: int = 2000
-    #: Read ahead over all partitions.
+    #: Read ahead over all partitions; the read that fills it may bring as many again.
     max_queued_records: int = 100_000
     #: Batches of different partition numbers worked on at the same time.
     concurrent_batches: int = 2
@@ -224,7 +222,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
                     pass
             return {}
         with subscriptions.fetch_context():
-            fetched = await consumer._fetcher.fetched_records(wanted, timeout_seconds, READ_RECORDS)
+            most: int = self.app.settings.max_queued_records  # type: ignore[attr-defined]
+            fetched = await consumer._fetcher.fetched_records(wanted, timeout_seconds, most)
         assignment = subscriptions.subscription.assignment
         states = {tp: assignment.state_value(tp) for tp in wanted} if assignment is not None else {}
         return {
