@@ -248,6 +248,7 @@ class Worker:
                 holdings.complete()
                 sources, marks = self._roles.sources.values(), self._group.of(number)
                 partition = Partition(number, self._engine.generation, holdings, sources, marks)
+                partition.puts_off = True
             partition.generation = self._engine.generation
             self._partitions[number] = partition
             await self._unite_stale(partition)
@@ -359,11 +360,13 @@ class Worker:
         try:
             for table in self._tables:
                 await self._unite(partition, table, ends[table.changelog_topic_name])
+            is_heard = partition.is_heard(self._group.of(partition.number))
+            if is_past and is_heard:
+                partition.judge_at_once()
             # Judged before it is caught up: figures of an earlier clock must not be shown as those of now.
             with _writing():
                 await self._agent.judge_due(partition)
                 await self._agent.sweep(partition, self._group.settled_ms)
-            is_heard = partition.is_heard(self._group.of(partition.number))
             if is_heard and not self._policy_recorded:
                 await self._record_policy()
         except PartitionLostError:
@@ -460,16 +463,14 @@ class Worker:
         number, now_ms = partition.number, self._wall_ms()
         sources, progress = self._roles.sources, self._engine.progress(number)
         lag = {sources[topic]: lane.lag for topic, lane in progress.items() if topic in sources}
-        if partition.caught_up:
-            partition.ledger.advance(partition.counted_ms)
         took = partition.clock.delivered_ms
         return PartitionSnapshot(
             partition=number,
             generation=partition.generation,
             ready=partition.caught_up,
-            rows=partition.rows() if partition.caught_up else (),
+            rows=partition.rows(),
             watermark_ms=partition.counted_ms,
-            lasting=tuple(partition.ledger.lasting()) if partition.caught_up else (),
+            lasting=partition.lasting(),
             source_watermark_ms=dict(took),
             lag_records=lag,
             lag_seconds={

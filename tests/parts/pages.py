@@ -100,15 +100,14 @@ class StandIn:
         """Return what it knows now, as a worker does."""
         shown = []
         for number, partition in sorted(self.partitions.items()):
-            partition.ledger.advance(partition.counted_ms)
             shown.append(
                 PartitionSnapshot(
                     partition=number,
                     generation=partition.generation,
                     ready=partition.caught_up,
-                    rows=partition.rows() if partition.caught_up else (),
+                    rows=partition.rows(),
                     watermark_ms=partition.counted_ms,
-                    lasting=tuple(partition.ledger.lasting()),
+                    lasting=partition.lasting(),
                     source_watermark_ms=dict(partition.clock.delivered_ms),
                     cases=self.cases.count(number),
                 )

@@ -16,6 +16,7 @@ from cxstream.domain import vocabulary
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import DAY_MS, HOUR_MS, MINUTE_MS, parse_instant
 from cxstream.domain.policy import Policy
+from cxstream.engine.ledger import Row
 from cxstream.kafka.codec import REASONS
 from cxstream.kafka.dead_letters import MAX_DETAIL_BYTES, MAX_ORIGINAL_HEADERS_BYTES
 from cxstream.kafka.records import VERSION, NewerRecordError, Relay, read_case, write
@@ -131,7 +132,7 @@ def test_no_record_stops_a_partition(drawn: list[tuple[str, Record]], batch_reco
         _all_is_accounted_for(life, broker, sent)
         next_owner = Life(broker, wall_ms=lambda: NOW_MS, policy=situation.policy)
         await next_owner.recover()
-        assert sorted(next_owner.partition.rows()) == sorted(life.partition.rows())
+        assert _figures(next_owner, NOW_MS) == _figures(life, NOW_MS)
         await next_owner.process("ticket", [_good_record()])
         assert dispositions(next_owner.scrape())["ticket"] == {"applied": 1}
         assert next_owner.cases.get(0, b"good") is not None
@@ -160,9 +161,14 @@ def test_no_timestamp_stops_a_partition(timestamp_ms: int) -> None:
         assert not unaccounted(life.scrape())
         next_owner = Life(broker, wall_ms=lambda: now_ms)
         await next_owner.recover()
-        assert sorted(next_owner.partition.rows()) == sorted(life.partition.rows())
+        assert _figures(next_owner, now_ms) == _figures(life, now_ms)
 
     asyncio.run(run())
+
+
+def _figures(life: Life, now_ms: int) -> list[Row]:
+    life.partition.ledger.advance(now_ms)
+    return sorted(life.partition.ledger.rows())
 
 
 def _all_is_accounted_for(life: Life, broker: Broker, sent: dict[str, list[Record]]) -> None:

@@ -5,37 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
-from cxstream.domain.cases import Case
-from cxstream.domain.facts import RejectedError
 from cxstream.domain.instant import DAY_MS, HOUR_MS, NEVER_MS
 from cxstream.domain.policy import Override, Policy
-from cxstream.domain.verdict import Verdict
 from cxstream.engine.assess import Clock, assess
-from cxstream.kafka.records import read_case
-from cxstream.offline.events_file import read_event
 from cxstream.vital_signs import TIER_A
-from oracle.histories import in_segments, interesting_clocks, random_history, segment_policies
-from parts.agent import Broker, Life, Record
+from oracle.histories import interesting_clocks, random_history, segment_policies
+from parts.agent import Broker, Life
+from parts.lives import KEEPS_ALL, cases_of, lived, meaning, sent, verdicts_of
 
-FIRST = Policy(longest_window_ms=NEVER_MS)
-"""Nothing is forgotten by it: all verdicts are there to compare."""
+FIRST = KEEPS_ALL
 SEEDS = range(24)
-
-Unit = tuple[str, str, str]
-"""(case id, sign, unit id)"""
-
-
-class Sent(NamedTuple):
-    """A record of a source topic."""
-
-    topic: str
-    record: Record
 
 
 def another(dice: random.Random) -> Policy:
@@ -52,57 +35,6 @@ def another(dice: random.Random) -> Policy:
         explanation_ms=dice.choice((HOUR_MS, 24 * HOUR_MS)),
         overrides=tuple(overrides),
     )
-
-
-def sent(seed: int, dice: random.Random) -> list[Sent]:
-    """Return a random history as records, in order of delivery; what cannot be sent is left out."""
-    codec = Life(Broker(), wall_ms=lambda: 0).codec
-    records = []
-    for event in in_segments(random_history(random.Random(seed), 25), dice):
-        try:
-            fact = read_event(event, FIRST.clock_skew_ms).fact
-            key, value = event["case_id"].encode(), codec.encode(event)
-        except RejectedError:
-            continue
-        records.append(Sent(event["topic"], Record(key, value, fact.delivered_ms)))
-    return sorted(records, key=lambda one: one.record.timestamp)
-
-
-def lived(broker: Broker, records: list[Sent], now_ms: int, policy: Policy) -> Life:
-    """Return a process that has started from what the broker holds, taken the records as delivered, and judged then."""
-    clock_ms = 0
-    life = Life(broker, wall_ms=lambda: clock_ms, policy=policy)
-
-    async def live() -> None:
-        nonlocal clock_ms
-        await life.recover()
-        for offset, one in enumerate(records):
-            clock_ms = one.record.timestamp
-            await life.process(one.topic, [one.record._replace(offset=offset)])
-            await life.settle()
-        clock_ms = now_ms
-        await life.agent.judge_due(life.partition)
-
-    asyncio.run(live())
-    return life
-
-
-def cases_of(broker: Broker) -> dict[bytes, Case]:
-    """Return the records of cases a broker holds."""
-    return {key: read_case(data) for key, data in broker.tables["cases"].items()}
-
-
-def verdicts_of(broker: Broker) -> dict[Unit, Verdict]:
-    """Return all verdicts that are published."""
-    return {(case.case_id, one.sign, one.unit): one for case in cases_of(broker).values() for one in case.verdicts}
-
-
-def meaning(verdicts: Mapping[Unit, Verdict]) -> dict[Unit, tuple[Any, ...]]:
-    """Return what they say, without how often they were revised."""
-    return {
-        unit: (one.verdict, one.reason, one.anchor_ms, one.seal_ms, one.sealed, one.due_ms)
-        for unit, one in verdicts.items()
-    }
 
 
 @pytest.mark.parametrize("first", [FIRST, another(random.Random(7))], ids=["usual", "with segments"])

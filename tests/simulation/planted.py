@@ -28,7 +28,7 @@ from cxstream.engine.boards import Postings
 from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
 from cxstream.engine.ledger import Ledger
-from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
+from cxstream.exposition.snapshot import WorkerSnapshot
 from cxstream.kafka.case_agent import CaseAgent
 from cxstream.kafka.changelog_table import BatchProducer, Changed, ChangelogTable, Outgoing, PartitionLostError
 from cxstream.kafka.partition import Holdings, Partition
@@ -92,6 +92,22 @@ def ready_while_not_caught_up() -> AbstractContextManager[object]:
         return True
 
     return patch.object(Partition, "observe", observe)
+
+
+@bug
+def what_is_put_off_is_forgotten() -> AbstractContextManager[object]:
+    """A partition that has caught up judges at once from then on, but not what it has put off before."""
+
+    def judge_at_once(self: Partition) -> None:
+        self.puts_off = False
+
+    return patch.object(Partition, "judge_at_once", judge_at_once)
+
+
+@bug
+def judging_is_put_off_for_good() -> AbstractContextManager[object]:
+    """A partition that has caught up goes on putting off."""
+    return patch.object(Partition, "judge_at_once", lambda _self: None)
 
 
 # --- the ledger
@@ -477,20 +493,6 @@ def what_is_being_given_up_is_spoken_for() -> AbstractContextManager[object]:
         return self._partitions[number]
 
     return patch.object(Worker, "_owned", owned)
-
-
-@bug
-def figures_are_moved_on_only_while_they_are_read() -> AbstractContextManager[object]:
-    """The windows of a partition that is just being given up end where they ended when it was looked at last."""
-
-    def snapshot(self: Worker, partition: Partition) -> PartitionSnapshot:
-        if self._engine.progress(partition.number):
-            return real(self, partition)
-        with patch.object(partition.ledger, "advance"):
-            return real(self, partition)
-
-    real = Worker._partition_snapshot
-    return patch.object(Worker, "_partition_snapshot", snapshot)
 
 
 # --- the stream of verdicts

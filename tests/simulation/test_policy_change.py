@@ -11,6 +11,7 @@ from faust.types import TP
 from cxstream.domain.instant import HOUR_MS
 from cxstream.domain.policy import Override, Policy
 from cxstream.domain.verdict import Verdict
+from cxstream.engine.assess import NOT_JUDGED
 from cxstream.kafka.records import read_case
 from cxstream.kafka.watermarks import POLICY_KEY
 from simulation.faults import FAULTS
@@ -79,7 +80,7 @@ def test_a_rolling_change_rewrites_nothing_final() -> None:
     """Workers of two policies take over from each other, no record rewrites a final verdict, both are recorded once."""
     for seed in SEEDS:
         run, written = rolling(seed)
-        assert len(written.marks) == 2, (seed, "both policies are to be met")
+        assert len(written.marks - {NOT_JUDGED}) == 2, (seed, "both policies are to be met")
         rewritten = {unit: said for unit, said in written.finals.items() if len(said) > 1}
         assert not rewritten, (seed, rewritten)
         assert len(written.finals) > 50, seed

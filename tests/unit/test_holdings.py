@@ -171,3 +171,20 @@ def test_a_final_miss_concerns_no_silence() -> None:
         case = Case("C1", verdicts=[msgspec.structs.replace(miss, sealed=sealed)])
         holdings.read([Changed(b"C1", None, write(case))])
         assert bool(holdings.missed_ms) is not sealed
+
+
+def test_figures_are_as_of_the_clock_whoever_looks_first() -> None:
+    """Nothing is shown before a partition has caught up; then its windows end at its clock, looked at before or not."""
+    case = assess(
+        Case("C1", facts=[fact for _, fact in delivered(opened())]), CATALOGUE, POLICY, Clock(ms("60h"), 0)
+    ).case
+    holdings = Holdings(WINDOWS, 0)
+    holdings.read([Changed(b"C1", None, write(case))])
+    partition = Partition(0, 1, holdings, SOURCES)
+    assert not partition.rows()
+    assert not partition.lasting()
+    partition.caught_up = True
+    partition.counted_ms = ms("60h")
+    shown = {(row.window, row.units) for row in partition.rows() if (row.sign, row.state) == ("first_response", "bad")}
+    assert shown == {("7d", 1), ("30d", 1)}
+    assert {one.sign for one in partition.lasting()} == {"time_to_restore", "no_silence"}

@@ -26,7 +26,7 @@ from cxstream.domain import vocabulary
 from cxstream.domain.cases import Segment
 from cxstream.domain.instant import DAY_MS, HOUR_MS
 from cxstream.domain.policy import Override, Policy
-from cxstream.domain.vital_sign import VitalSign
+from cxstream.domain.vital_sign import Signs
 from cxstream.engine.ledger import OTHER, RISK_HORIZON_MS, Level, Windows
 from cxstream.vital_signs import of_tiers
 
@@ -567,7 +567,7 @@ class Settings(Group, BaseSettings, case_sensitive=True, validate_default=False)
             signs=frozenset(self.catalogue()),
         )
 
-    def catalogue(self) -> dict[str, VitalSign]:
+    def catalogue(self) -> Signs:
         """Return the vital signs that are judged and published, by name."""
         return of_tiers(self.sign_tiers)
 

@@ -82,7 +82,8 @@ class Case(msgspec.Struct, array_like=True, gc=False):
     withdrawn: list[Withdrawn] = []
     """Published verdicts of units that turned out to be none, and of signs that are not judged here any more."""
     judged_under: int = 0
-    """By which policy and signs it was judged last, as `engine.assess.fingerprint` counts them; 0: not recorded."""
+    """By which policy and signs it was judged last, as `engine.assess.fingerprint` counts them; 0: it holds facts that
+    are not judged yet, or an early release wrote it."""
 
     def advance(self, fact: Fact, origin: str | None = None) -> tuple[Case, Reception]:
         """Return the case with a fact taken in, and how: the very same Case if it changes nothing (rules 1, 2 and 10).

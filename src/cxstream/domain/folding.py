@@ -235,6 +235,20 @@ class AllFacts:
         return OtherCase(case_id, known.opened, bool(known.cancellations), bool(known.merges), absorbed)
 
 
+_ENDS = frozenset({"cancelled", "merged"})
+
+
+def count_for_case(facts: Sequence[Fact], policy: Policy) -> bool:
+    """Whether each of a case's own facts, in delivery order, counts for its case signs, whatever other facts there are.
+
+    So it is where none was delivered later than any seal of these signs may lie (rules 3 and 4). Facts of absorbed
+    cases may bring a seal forward: with them nothing can be said.
+    """
+    ends = any(fact.type in _ENDS and fact.topic == "ticket" for fact in facts)
+    seals_ms = policy.soonest_seal_ms if ends else policy.soonest_open_seal_ms
+    return facts[-1].delivered_ms <= _earliest_ms(facts, [facts[0].delivered_ms]) + seals_ms
+
+
 def _earliest_ms(facts: Sequence[Fact], delivered_ms: Sequence[int]) -> int:
     """Return the earliest instant there is in these facts, delivered from the first of `delivered_ms` on."""
     earliest_ms = min([*delivered_ms[:1], *[fact.at_ms for fact in facts]], default=NEVER_MS)

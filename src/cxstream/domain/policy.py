@@ -132,6 +132,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return min(*self._anywhere("late_horizon_ms"), *self._anywhere("abandonment_ms"))
 
     @cached_property
+    def soonest_open_seal_ms(self) -> int:
+        """In no segment case signs are sealed sooner than this after that instant, unless it is cancelled or merged."""
+        fixed_ms = min(self._anywhere("repeat_window_ms")) + min(self._anywhere("late_horizon_ms"))
+        return min(fixed_ms, *self._anywhere("abandonment_ms"))
+
+    @cached_property
     def repeat_span_ms(self) -> int:
         """R + H, each the longest of any segment: for so long cases of an asset may concern each other."""
         return max(self._anywhere("repeat_window_ms")) + max(self._anywhere("late_horizon_ms"))

@@ -14,7 +14,7 @@ from cxstream.domain.gaming import Gaming
 from cxstream.domain.instant import format_duration
 from cxstream.domain.policy import Policy
 from cxstream.domain.reasons import Reason
-from cxstream.domain.units import Unit
+from cxstream.domain.units import CASE, Unit
 from cxstream.domain.verdict import Judgement
 
 Tier = Literal["A", "B", "C"]
@@ -90,3 +90,8 @@ class Signs(dict[str, VitalSign]):
         for sign in self.values():
             signs[sign.unit, sign.needs_opening, sign.kinds].append(sign)
         return signs.values()
+
+    @cached_property
+    def of_cases(self) -> frozenset[str]:
+        """The names of the case signs, apart from those with a seal of their own (rule 4)."""
+        return frozenset(sign.name for sign in self.values() if sign.unit == CASE)

@@ -14,8 +14,8 @@ import msgspec
 from cxstream.domain.cases import Case, Closing, Reception, Segment
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
-from cxstream.domain.folding import AllFacts, FactStack, Folded, OwnFacts, fold
-from cxstream.domain.instant import NEVER_MS
+from cxstream.domain.folding import AllFacts, FactStack, Folded, OwnFacts, count_for_case, fold
+from cxstream.domain.instant import DAY_MS, NEVER_MS
 from cxstream.domain.loopholes import pause_ends_ms, sightings
 from cxstream.domain.merging import absorptions, merge_ids, merging
 from cxstream.domain.policy import Policy
@@ -28,6 +28,11 @@ from cxstream.domain.windows import BUCKET_MS
 
 SOURCE_SILENT = "source_silent"
 """Why a unit is pending whose miss would rest on the silence of a dead topic."""
+
+NOT_JUDGED = 0
+"""Instead of the fingerprint it was judged under: the record holds facts that are not judged yet."""
+PUT_OFF_MS = DAY_MS
+"""For so long of its clock a case may wait to be judged."""
 
 UNKNOWN_AT_SEAL = "unknown_at_seal:"
 """Stands before the reason of a unit that was still pending when it was sealed."""
@@ -147,8 +152,7 @@ def _judge_all(case: Case, units: Units, catalogue: Catalogue, clock: Clock) -> 
     final = {(verdict.sign, verdict.unit) for verdict in verdicts}
     changes: list[Change] = []
     deadline_ms = settles_ms = NEVER_MS
-    signs_at_hand = catalogue if isinstance(catalogue, Signs) else Signs(catalogue)
-    for signs in signs_at_hand.by_scope:
+    for signs in _signs(catalogue).by_scope:
         unit = signs[0].unit
         for unit_id in units.ids(unit):
             judged = [sign for sign in signs if (sign.name, unit_id) not in final] if final else signs
@@ -166,6 +170,32 @@ def _judge_all(case: Case, units: Units, catalogue: Catalogue, clock: Clock) -> 
                     deadline_ms = judgement.wakes_ms
     verdicts.sort(key=_sign_and_unit)
     return _Judged(verdicts, changes, deadline_ms, settles_ms)
+
+
+def put_off(case: Case, catalogue: Catalogue, policy: Policy, clock: Clock) -> Case | None:
+    """Return the record of a case whose facts are taken in and which is judged later; None: it must be judged now.
+
+    It is due as one judged by another policy is, and a day of the clock from now at the latest. Nothing is put off
+    where a fact may be late after seal (rule 3), which is said when it is taken in: each must count for case signs of
+    which none is final.
+    """
+    is_due = case.deadline_ms <= clock.now_ms or case.settles_ms <= clock.settled_ms
+    if is_due or not case.facts or case.is_forgotten:
+        return None
+    of_cases = _signs(catalogue).of_cases
+    is_final = any(verdict.sealed and verdict.sign in of_cases for verdict in case.verdicts)
+    if is_final or not of_cases or _hears_of_merges(case) or not count_for_case(case.facts, policy):
+        return None
+    deadline_ms = min(case.deadline_ms, clock.now_ms + PUT_OFF_MS)
+    return msgspec.structs.replace(case, deadline_ms=deadline_ms, judged_under=NOT_JUDGED)
+
+
+def _hears_of_merges(case: Case) -> bool:
+    return any(merge_ids(facts) for facts in case.relayed.values())
+
+
+def _signs(catalogue: Catalogue) -> Signs:
+    return catalogue if isinstance(catalogue, Signs) else Signs(catalogue)
 
 
 def _forget(

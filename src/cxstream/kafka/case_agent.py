@@ -19,7 +19,7 @@ from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.instant import DAY_MS, SECOND_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.vocabulary import TOPICS, fields_of
-from cxstream.engine.assess import Assessment, Catalogue, Clock, anonymous, assess, close, fingerprint, receive
+from cxstream.engine.assess import Assessment, Catalogue, Clock, anonymous, assess, close, fingerprint, put_off, receive
 from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
 from cxstream.engine.source_quality import Rejection, SourceQuality
 from cxstream.engine.transitions import Announcement, announcements, to_write
@@ -548,6 +548,10 @@ class CaseAgent:
                 to_boards, to_survivors = told_by(taken.old or Case(taken.case.case_id), taken.case, self.policy)
                 assets += _outgoing(to_boards)
                 relays += _outgoing(to_survivors)
+                waiting = put_off(taken.case, self.catalogue, self.policy, clock) if partition.puts_off else None
+                if waiting is not None:
+                    taken.case = to_write(taken.old, waiting, self.catalogue)
+                    continue
             assessment = assess(taken.case, self.catalogue, self.policy, clock, self.judged_under)
             taken.case = to_write(taken.old, assessment.case, self.catalogue)
             taken.is_over = assessment.is_over

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from cxstream.domain.cases import Case
@@ -11,7 +11,7 @@ from cxstream.domain.instant import NEVER_MS
 from cxstream.engine.assess import SOURCE_SILENT
 from cxstream.engine.clock import PartitionClock
 from cxstream.engine.deadlines import Deadlines
-from cxstream.engine.ledger import Ledger, Row, Windows
+from cxstream.engine.ledger import Lasting, Ledger, Row, Windows
 from cxstream.engine.watermark import NOTHING, Marks, PartitionMarks, Said
 from cxstream.kafka.changelog_table import Changed
 from cxstream.kafka.records import PublishedCase, UnreadableRecordError, is_residue, read_published
@@ -41,9 +41,9 @@ class Holdings:
         self.overtaken: dict[bytes, None] = {}
         """Cases to be judged whatever the clock.
 
-        One that was last judged by another policy, or other signs, though all of it be final: a unit whose facts were
-        too late for all that there was may come to exist. And one that was erased is to be buried: its owner ended
-        before it had.
+        One that was put off, or was last judged by another policy, or other signs, though all of it be final: a unit
+        whose facts were too late for all that there was may come to exist. And one that was erased is to be buried:
+        its owner ended before it had.
         """
         self.unreadable: dict[bytes, UnreadableRecordError] = {}
         """Records that this version cannot read, and that add nothing: see `complete`."""
@@ -133,6 +133,8 @@ class Partition:
         """The clock reading that the ledger follows."""
         self.is_announced = False
         """Whether all that was published is announced, by this owner or those before."""
+        self.puts_off = False
+        """Whether judging may wait: nobody is shown its figures before it has caught up."""
         self.caught_up = False
         """Whether all that was in the topics when the partition was taken over is processed, and the clock heard."""
         self._behind: Mapping[str, int] | None = None
@@ -168,6 +170,12 @@ class Partition:
             missed = self.holdings.missed_ms.items()
             self._recheck |= dict.fromkeys(key for key, missed_ms in missed if missed_ms > since_ms)
 
+    def judge_at_once(self) -> None:
+        """Put nothing off any more, and judge what was."""
+        if self.puts_off:
+            self.puts_off = False
+            self._recheck |= self.holdings.overtaken
+
     @property
     def is_to_recheck(self) -> bool:
         """Whether cases are still to be judged again, whatever their deadlines."""
@@ -180,11 +188,21 @@ class Partition:
             del self._recheck[key]
         return keys
 
-    def rows(self) -> list[Row]:
-        """Return the figures of the ledger, made anew only when it has changed."""
+    def rows(self) -> Sequence[Row]:
+        """Return the figures as of the clock reading they follow, made anew only when they have changed.
+
+        None before it has caught up.
+        """
+        if not self.caught_up:
+            return ()
+        self.ledger.advance(self.counted_ms)
         if self._rows[0] != self.ledger.version:
             self._rows = self.ledger.version, list(self.ledger.rows())
         return self._rows[1]
+
+    def lasting(self) -> Sequence[Lasting]:
+        """Return what goes on now, as the ledger has it; nothing before it has caught up."""
+        return tuple(self.ledger.lasting()) if self.caught_up else ()
 
     def observe(self, acked: Mapping[str, int], ends: Mapping[str, int]) -> bool:
         """Note how far each topic of the partition is; return whether all are past where they ended at first."""

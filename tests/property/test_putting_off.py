@@ -1,0 +1,59 @@
+"""Judging that is put off until a partition has caught up: cases are judged less often, and nothing else changes."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from cxstream.domain.instant import DAY_MS
+from cxstream.engine.assess import NOT_JUDGED
+from parts.accounts import dispositions
+from parts.agent import Broker, Life
+from parts.lives import KEEPS_ALL, cases_of, lived, meaning, sent, verdicts_of
+from parts.verdicts import Consumer
+
+SEEDS = range(40)
+OF_THE_WAY = ("retracted",)
+"""Figures that say how often verdicts were taken back, not what they are."""
+
+
+def _figures(life: Life, now_ms: int) -> set[tuple[object, ...]]:
+    life.partition.ledger.advance(now_ms)
+    return {row for row in life.partition.ledger.rows() if row.state not in OF_THE_WAY}
+
+
+def test_what_is_judged_later_is_judged_the_same() -> None:
+    """In any batches, wherever a worker ends: verdicts, deadlines, figures and late facts are those judged at once.
+
+    What is late after seal is counted when it is taken in (rule 3), and what is announced is what the records say.
+    """
+    met: Counter[str] = Counter()
+    for seed in SEEDS:
+        dice = random.Random(seed)
+        records = sent(seed, dice)
+        if not records:
+            continue
+        now_ms = records[-1].record.timestamp + dice.choice((0, 1, DAY_MS, 40 * DAY_MS))
+        broker, other = Broker(), Broker()
+        expected = lived(broker, records, now_ms, KEEPS_ALL)
+        batches = dice.choices((1, 1, 2, 5), k=dice.randrange(12))
+        count = dice.randrange(len(records) + 1)
+        first = lived(other, records[:count], now_ms, KEEPS_ALL, batches=batches, puts_off=True, ends=True)
+        met["put off"] += sum(case.judged_under == NOT_JUDGED for case in cases_of(other).values())
+        second = lived(other, records[count:], now_ms, KEEPS_ALL, batches=batches, puts_off=True)
+
+        assert meaning(verdicts_of(other)) == meaning(verdicts_of(broker)), seed
+        for key, case in cases_of(other).items():
+            alone = cases_of(broker)[key]
+            assert (case.deadline_ms, case.settles_ms) == (alone.deadline_ms, alone.settles_ms), seed
+            assert case.judged_under == alone.judged_under, seed
+        assert _figures(second, now_ms) == _figures(expected, now_ms), seed
+        found = dispositions(first.scrape()), dispositions(second.scrape())
+        once = dispositions(expected.scrape())
+        assert {topic: found[0][topic] + found[1][topic] for topic in once} == once, seed
+        consumer = Consumer()
+        assert not consumer.broken((one.key, one.value) for one in other.verdicts())
+        assert not list(consumer.differences(cases_of(other).values()))
+        met["late"] += sum(ends["after_seal"] for ends in once.values())
+        met["final"] += sum(one.sealed for one in verdicts_of(broker).values())
+    assert min(met[kind] for kind in ("put off", "late", "final")) > 20, met
