@@ -495,8 +495,9 @@ class Book:
                 sent = self.sent[tp][waiting]
                 delivered_ms = evaluator.parse_time(sent.event["seen"])
                 delivered_ms += STATED_EARLY_MS if tp.topic in self.trusted else 0
-                is_known = sent.event["event_id"] in self.known.get(sent.case_id, ())  # by a batch not acknowledged
-                if said_ms > delivered_ms and not is_known:
+                # By a batch that was not committed; of one that its case refused, nothing is left to be known.
+                is_taken = sent.event["event_id"] in self.known.get(sent.case_id, ()) or self.may_be_refused(sent)
+                if said_ms > delivered_ms and not is_taken:
                     self.find(f"{who} says {said_ms}, but {tp} {waiting} of {delivered_ms} is not taken")
 
     def may_be_refused(self, sent: Sent) -> bool:
