@@ -98,8 +98,7 @@ def hold(bootstrap: str, count: int, load: Load, partitions: int, settings: Mapp
         with worker:
             worker.wait_for(lambda: worker.ask("/readyz").status == 200, "recovered", seconds=PATIENCE_SECONDS)
             recovered_seconds = time.monotonic() - began
-            run = watched([worker], len(deliveries))
-            worker.wait_for(worker.caught_up, "caught up", seconds=PATIENCE_SECONDS)
+            run = watched([worker], len(deliveries), partitions)
             found = worker.metrics().sum("cxstream_table_keys", table="cases")
             if found != count + load.cases:
                 raise BenchmarkFailedError(f"{found:.0f} cases are held, not {count + load.cases}")

@@ -41,6 +41,8 @@ class Look(NamedTuple):
     consumed: int
     all_read: bool
     """Whether each has read something."""
+    ready: int
+    """For how many partitions they speak."""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -57,23 +59,26 @@ def looked(*workers: WorkerProcess) -> Look:
     """Look at workers now."""
     with ThreadPoolExecutor(len(workers)) as pool:  # one that is busy answers late, and keeps no other waiting
         seen = list(pool.map(_read_and_spent, workers))
-    read = [events for events, _ in seen]
-    return Look(time.perf_counter(), sum(spent for _, spent in seen), sum(read), all(read))
+    read = [events for events, _, _ in seen]
+    ready = sum(partitions for _, partitions, _ in seen)
+    return Look(time.perf_counter(), sum(spent for _, _, spent in seen), sum(read), all(read), ready)
 
 
-def _read_and_spent(worker: WorkerProcess) -> tuple[int, float]:
-    return int(worker.metrics().sum(CONSUMED)), cpu_seconds(worker.process.pid)
+def _read_and_spent(worker: WorkerProcess) -> tuple[int, int, float]:
+    samples = worker.metrics()
+    return int(samples.sum(CONSUMED)), int(samples.sum("cxstream_partition_ready")), cpu_seconds(worker.process.pid)
 
 
-def watched(workers: Sequence[WorkerProcess], until: int) -> Run:
+def watched(workers: Sequence[WorkerProcess], until: int, partitions: int) -> Run:
     """Return what events cost until so many are read, from the first look at which each worker has read some of them.
 
-    It ends with the last look at which some are left: neither start-up nor waiting counts. The CPU is of all workers.
+    It ends with the first look at which all is read and so many partitions are spoken for: what was put off is in it,
+    start-up is not. The CPU is of all workers.
     Raises BenchmarkFailedError if it was over too soon to be looked at.
     """
     looks: list[Look] = []
     deadline = time.monotonic() + RUN_SECONDS
-    while not looks or looks[-1].consumed < until:
+    while not looks or looks[-1].consumed < until or looks[-1].ready < partitions:
         for worker in workers:
             if not worker.process.running or time.monotonic() > deadline:
                 raise BenchmarkFailedError(f"a worker ended, or did not read all of it:\n{worker.log_tail()}")
@@ -82,7 +87,7 @@ def watched(workers: Sequence[WorkerProcess], until: int) -> Run:
     between = [look for look in looks if look.all_read and look.consumed < until]
     if len(between) < FEW_SAMPLES:
         raise BenchmarkFailedError(f"{until} events are too few to measure {len(workers)} workers with")
-    first, last = between[0], between[-1]
+    first, last = between[0], looks[-1]
     return Run(
         events=last.consumed - first.consumed,
         cpu_seconds=last.cpu_seconds - first.cpu_seconds,
@@ -164,7 +169,7 @@ def run_group(
         ]
         for worker in group:
             ending.enter_context(worker).wait_for(partial(_answers, worker), "answering", seconds=START_SECONDS)
-        run = watched(group, records)
+        run = watched(group, records, job.partitions)
         run.counts = caught_up_counts(group, wanted, job.partitions)
         if run.counts != wanted:
             said = "\n".join(f"{standing(worker)}\n{worker.log_tail()}" for worker in group)

@@ -75,32 +75,34 @@ def test_overhead_is_subtracted_round_by_round() -> None:
     ]
 
 
-def test_start_up_and_idling_are_in_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What several workers cost is counted from when each has read something until the last look that saw any left."""
+def test_all_that_is_done_for_a_load_is_in_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What several workers cost is counted from when each has read something until all is read and judged."""
     looks = iter(
         [
-            Look(0, 5.0, 0, all_read=False),
-            Look(1, 9.0, 100, all_read=False),  # one of them is still starting
-            Look(2, 10.0, 200, all_read=True),
-            Look(3, 11.0, 400, all_read=True),
-            Look(4, 12.0, 600, all_read=True),
-            Look(5, 13.0, 800, all_read=True),
-            Look(9, 20.0, 1000, all_read=True),
+            Look(0, 5.0, 0, all_read=False, ready=0),
+            Look(1, 9.0, 100, all_read=False, ready=0),  # one of them is still starting
+            Look(2, 10.0, 200, all_read=True, ready=0),
+            Look(3, 11.0, 400, all_read=True, ready=0),
+            Look(4, 12.0, 600, all_read=True, ready=0),
+            Look(5, 13.0, 800, all_read=True, ready=2),
+            Look(6, 14.0, 1000, all_read=True, ready=2),  # two more partitions judge what was put off
+            Look(9, 20.0, 1000, all_read=True, ready=4),
+            Look(10, 30.0, 1000, all_read=True, ready=4),
         ]
     )
     monkeypatch.setattr(worker, "looked", lambda *_: next(looks))
     monkeypatch.setattr(worker, "LOOK_EVERY_SECONDS", 0)
-    run = watched([], 1000)
-    assert (run.events, run.cpu_seconds, run.seconds) == (600, 3.0, 3)
+    run = watched([], 1000, partitions=4)
+    assert (run.events, run.cpu_seconds, run.seconds) == (800, 10.0, 7)
 
 
 def test_too_few_looks_are_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     """A load that is over too soon is refused, not extrapolated."""
-    looks = iter([Look(0, 1.0, 0, all_read=False), Look(1, 2.0, 90, all_read=True), Look(2, 3.0, 100, all_read=True)])
+    looks = iter([Look(n, n, read, all_read=read > 0, ready=read // 100) for n, read in enumerate((0, 90, 100))])
     monkeypatch.setattr(worker, "looked", lambda *_: next(looks))
     monkeypatch.setattr(worker, "LOOK_EVERY_SECONDS", 0)
     with pytest.raises(BenchmarkFailedError, match="too few"):
-        watched([], 100)
+        watched([], 100, partitions=1)
 
 
 def test_a_takeover_is_split_where_the_group_decided() -> None:
