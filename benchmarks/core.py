@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable
 
 from cxstream.domain.cases import Case
 from cxstream.domain.facts import Fact
@@ -21,30 +21,39 @@ Batch = tuple[int, dict[str, list[Fact]]]
 """A partition, and the facts of each of its cases."""
 
 
-def batches(facts: Sequence[Delivered], size: int, partitions: int) -> Iterator[Batch]:
-    """Cut the log of every topic and partition into batches, and take them in turn, as a worker with a backlog does."""
-    logs: defaultdict[tuple[str, int], list[Delivered]] = defaultdict(list)
+def batches(facts: Iterable[Delivered], size: int, partitions: int) -> list[Batch]:
+    """Cut what was delivered of each partition into batches, up to so many facts of a topic, as a worker does."""
+    cut: list[Batch] = []
+    begun: dict[int, tuple[Batch, Counter[str]]] = {}
     for one in facts:
-        logs[one.fact.topic, partition_of(one.case_id.encode(), partitions)].append(one)
-    for start in range(0, max(map(len, logs.values())), size):
-        for (_topic, partition), log in logs.items():
-            by_case: defaultdict[str, list[Fact]] = defaultdict(list)
-            for case_id, fact in log[start : start + size]:
-                by_case[case_id].append(fact)
-            if by_case:
-                yield partition, by_case
+        partition = partition_of(one.case_id.encode(), partitions)
+        if partition not in begun:
+            begun[partition] = (partition, {}), Counter()
+            cut.append(begun[partition][0])
+        (_, by_case), taken = begun[partition]
+        by_case.setdefault(one.case_id, []).append(one.fact)
+        taken[one.fact.topic] += 1
+        if taken[one.fact.topic] == size:
+            del begun[partition]
+    return cut
 
 
-def judge_all(load: Load, ends_ms: int, size: int, partitions: int) -> Run:
-    """Judge a load that ends at an instant (milliseconds since the epoch), in batches of so many events."""
+def judge_all(load: Load, ends_ms: int, size: int, partitions: int, *, puts_off: bool) -> Run:
+    """Judge a load that ends at an instant (milliseconds since the epoch), in batches of so many facts of a topic.
+
+    Judging is put off as by a worker that catches up, or is done with every batch.
+    """
     facts = facts_of(reference_events(load, ends_ms))
-    ready = list(batches(facts, size, partitions))
-    judging, cases, writes = Judging(), dict[str, Case](), 0
+    ready = batches(facts, size, partitions)
+    judging, cases, writes = Judging(), dict[tuple[int, str], Case](), 0
+    take_in = judging.take_in if puts_off else judging.revise
     watch = Stopwatch()
     for partition, by_case in ready:
         for case_id, its in by_case.items():
-            cases[case_id] = judging.revise(partition, cases.get(case_id) or Case(case_id), its)
+            cases[partition, case_id] = take_in(partition, cases.get((partition, case_id)) or Case(case_id), its)
         writes += len(by_case)
+    for (partition, _), case in cases.items():
+        judging.catch_up(partition, case)
     run = watch.stop(len(facts), written=writes / len(facts))
     run.counts = judging.counts()
     return run
@@ -53,7 +62,8 @@ def judge_all(load: Load, ends_ms: int, size: int, partitions: int) -> Run:
 def main() -> None:
     """Judge what is asked for."""
     asked = json.loads(sys.argv[1])
-    tell(judge_all(Load(**asked["load"]), asked["ends_ms"], asked["batch"], asked["partitions"]))
+    load = Load(**asked["load"])
+    tell(judge_all(load, asked["ends_ms"], asked["batch"], asked["partitions"], puts_off=asked["puts_off"]))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from statistics import median
 
 import msgspec
 
+from cxstream.config.settings import Limits
+
 from . import worker
 from .events import Load
 from .measuring import BenchmarkFailedError, Competitor, Run, in_turn, run_apart, typical
@@ -16,13 +18,13 @@ from .printing import show
 from .sources import Sources, counts_of, filled
 
 FLOOR = "floor: aiokafka + fastavro"
-CORE, ONE_BY_ONE = "pure core", "pure core, one event at a time"
+CORE, ONE_BY_ONE = "pure core, as cxstream drives it", "pure core, one event at a time"
 JOB, STREAM = "cxstream, the whole job", "the same with the stream of verdicts"
 NO_STREAM = {"CXSTREAM_KAFKA_VERDICTS_TOPIC": "none"}
 PEERS = {"Quix Streams": "benchmarks.peers.quix_streams", "plain Faust agent": "benchmarks.peers.faust_agent"}
 SAME_CORE, NO_CORE = "same core", "judging nothing"
-BATCH = 1000
-"""Records a worker takes at once, by default."""
+BATCH = Limits().max_batch_records
+"""Records of a topic a worker takes at once, by default."""
 
 
 def competitors(sources: Sources, load: Load, peers: Path | None, settings: Mapping[str, str]) -> dict[str, Competitor]:
@@ -30,7 +32,7 @@ def competitors(sources: Sources, load: Load, peers: Path | None, settings: Mapp
     partitions = sources.job.partitions
     found: dict[str, Competitor] = {
         FLOOR: partial(apart, "benchmarks.floor", sources),
-        CORE: partial(core, load, sources.ends_ms, BATCH, partitions),
+        CORE: partial(core, load, sources.ends_ms, BATCH, partitions, puts_off=True),
         ONE_BY_ONE: partial(core, load, sources.ends_ms, 1, partitions),
         JOB: partial(worker.measure, sources, {**NO_STREAM, **settings}),
         STREAM: partial(worker.measure, sources, settings),
@@ -49,9 +51,9 @@ def apart(module: str, sources: Sources, python: Path | None = None, *, judges: 
     return read(run_apart(module, {**sources.asked(group), "judges": judges}, python=python))
 
 
-def core(load: Load, ends_ms: int, batch: int, partitions: int) -> Run:
-    """Run the pure core on a load, in a process of its own."""
-    asked = {"load": load._asdict(), "ends_ms": ends_ms, "batch": batch, "partitions": partitions}
+def core(load: Load, ends_ms: int, batch: int, partitions: int, *, puts_off: bool = False) -> Run:
+    """Run the pure core on a load in a process of its own: judging with every batch, or as a worker that catches up."""
+    asked = {"load": load._asdict(), "ends_ms": ends_ms, "batch": batch, "partitions": partitions, "puts_off": puts_off}
     return read(run_apart("benchmarks.core", asked))
 
 

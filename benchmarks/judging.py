@@ -10,7 +10,7 @@ from cxstream.config import load
 from cxstream.domain.cases import Case
 from cxstream.domain.facts import Fact, admit
 from cxstream.domain.policy import Policy
-from cxstream.engine.assess import Clock, assess, fingerprint, receive
+from cxstream.engine.assess import NOT_JUDGED, Clock, assess, fingerprint, put_off, receive
 from cxstream.engine.ledger import Ledger
 from cxstream.kafka.records import read_case, write
 from cxstream.vital_signs import TIER_A
@@ -35,14 +35,33 @@ class Judging:
 
     def revise(self, partition: int, old: Case, facts: Iterable[Fact]) -> Case:
         """Return a case with facts taken in and judged; the ledger has followed."""
-        case, now_ms = old, self._now_ms[partition]
+        return self._judge(partition, old, self._receive(partition, old, facts))
+
+    def take_in(self, partition: int, old: Case, facts: Iterable[Fact]) -> Case:
+        """Return a case with facts taken in, and judged only where that cannot wait until `catch_up`."""
+        case = self._receive(partition, old, facts)
+        return put_off(case, TIER_A, self._policy, self._clock(partition)) or self._judge(partition, old, case)
+
+    def catch_up(self, partition: int, case: Case) -> None:
+        """Judge a case that was put off."""
+        if case.judged_under == NOT_JUDGED:
+            self._judge(partition, case, case)
+
+    def _receive(self, partition: int, case: Case, facts: Iterable[Fact]) -> Case:
+        now_ms = self._now_ms[partition]
         for fact in facts:
             case, _ = receive(case, fact, TIER_A, self._policy)
             now_ms = max(now_ms, fact.delivered_ms)
         self._now_ms[partition] = now_ms
-        new = assess(case, TIER_A, self._policy, Clock(now_ms, 0), self._judged_under).case
+        return case
+
+    def _judge(self, partition: int, old: Case, case: Case) -> Case:
+        new = assess(case, TIER_A, self._policy, self._clock(partition), self._judged_under).case
         self._ledgers[partition].replace(old if old.facts else None, new)
         return new
+
+    def _clock(self, partition: int) -> Clock:
+        return Clock(self._now_ms[partition], 0)
 
     def counts(self) -> Counts:
         """Return how many units of each sign stand how now."""

@@ -70,10 +70,11 @@ def test_verdicts_do_not_depend_on_when_they_are_asked_for() -> None:
     assert not [name for name in counts if name.endswith(("pending", "excluded"))]
 
 
-@pytest.mark.parametrize("batch", [1, 1000])
-def test_the_core_alone_counts_what_judge_counts(batch: int) -> None:
-    """What competitors drive comes to the same counts, whatever comes together in a batch."""
-    run = judge_all(LOAD, ENDS_MS, batch, partitions=4)
+@pytest.mark.parametrize("puts_off", [False, True])
+@pytest.mark.parametrize("batch", [1, 10, 1000])
+def test_the_core_alone_counts_what_judge_counts(batch: int, puts_off: bool) -> None:  # noqa: FBT001
+    """What competitors drive comes to the same counts, whatever comes together in a batch and if judging waits."""
+    run = judge_all(LOAD, ENDS_MS, batch, partitions=4, puts_off=puts_off)
     assert run.counts == counts_of(judged(history(), ENDS_MS))
     assert run.events == len(history())
 

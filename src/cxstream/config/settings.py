@@ -154,7 +154,7 @@ class Schema(Group):
 class Limits(Group):
     """What the service will hold or take at most."""
 
-    max_batch_records: t.Whole = Field(2000, ge=1, le=100_000)
+    max_batch_records: t.Whole = Field(4000, ge=1, le=100_000)
     """Records of each topic of one partition number handled as one batch, at most."""
     max_queued_records: t.Whole = Field(100_000, ge=1, le=100_000_000)
     """Records read ahead over all partitions; the read that fills it may bring as many again. Each takes some 700 bytes

@@ -115,7 +115,7 @@ class EngineSettings:
     partitions: int
     data_folder: Path
     #: Of each topic of a partition number.
-    max_batch_records: int = 2000
+    max_batch_records: int = 4000
     #: Read ahead over all partitions; the read that fills it may bring as many again.
     max_queued_records: int = 100_000
     #: Batches of different partition numbers worked on at the same time.
