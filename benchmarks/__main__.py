@@ -84,7 +84,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "names", nargs="*", metavar="name", help=f"{', '.join(BENCHMARKS)}{growing}; default: the first {BY_DEFAULT}"
     )
     parser.add_argument("--rounds", type=int, default=3, help="of all competitors in turn")
-    parser.add_argument("--cases", type=int, default=4_000, help="reference cases, of twelve facts each")
+    parser.add_argument("--cases", type=int, default=8_000, help="reference cases, of twelve facts each")
     parser.add_argument("--live", type=int, default=1_000, help="of them open at the same time")
     parser.add_argument("--duplicates", type=float, default=0.02, help="share of events delivered twice")
     parser.add_argument("--partitions", type=int, default=4)

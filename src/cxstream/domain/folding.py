@@ -16,10 +16,16 @@ from cxstream.domain.policy import Policy
 from cxstream.domain.units import Seal
 from cxstream.domain.vocabulary import EVENT_TYPES, TIME_FIELDS
 
-_NAMING_INSTANTS = frozenset({"corrected"}).union(
-    event_type for (_topic, event_type), fields in EVENT_TYPES.items() if TIME_FIELDS & fields.keys()
-)
-"""Types of facts that name an instant besides their own."""
+
+def _instants_named() -> dict[str, tuple[str, ...]]:
+    """Return which fields of a fact name instants besides its own, by its type; a correction may state any of them."""
+    named: dict[str, set[str]] = {"corrected": {*TIME_FIELDS}}
+    for (_topic, event_type), fields in EVENT_TYPES.items():
+        named.setdefault(event_type, set()).update(TIME_FIELDS & fields.keys())
+    return {event_type: tuple(sorted(names)) for event_type, names in named.items() if names}
+
+
+_INSTANTS_NAMED = _instants_named()
 
 
 class FactStack(Protocol):
@@ -253,11 +259,12 @@ def _earliest_ms(facts: Sequence[Fact], delivered_ms: Sequence[int]) -> int:
     """Return the earliest instant there is in these facts, delivered from the first of `delivered_ms` on."""
     earliest_ms = min([*delivered_ms[:1], *[fact.at_ms for fact in facts]], default=NEVER_MS)
     for fact in facts:
-        if fact.type in _NAMING_INSTANTS:
+        names = _INSTANTS_NAMED.get(fact.type)
+        if names is not None:
             changes = fact.fields.get("set")
             stated = changes if isinstance(changes, dict) else fact.fields
-            for name in TIME_FIELDS.intersection(stated):
-                value = stated[name]
+            for name in names:
+                value = stated.get(name)
                 if isinstance(value, int) and value < earliest_ms:
                     earliest_ms = value
     return earliest_ms

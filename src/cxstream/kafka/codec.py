@@ -50,6 +50,7 @@ _CONFLUENT_BYTES = 5
 _SINGLE_OBJECT = b"\xc3\x01"
 _SINGLE_OBJECT_BYTES = 10
 _OTHER = "other"
+_MOST_DIGITS = 15
 _LAST_INSTANT_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z; a header in microseconds is beyond it
 _LONG = range(-(2**63), 2**63)
 
@@ -205,9 +206,10 @@ def delivery_ms(record_timestamp_ms: int, headers: Headers) -> int:
             stated, found = value, True
     if not found:
         return record_timestamp_ms
+    text = stated or b""
     try:
-        text = (stated or b"").decode("ascii")
-        delivered_ms = int(text) if re.fullmatch(r"\d{1,15}", text) else instant.parse_instant(text)
+        is_number = text.isdigit() and len(text) <= _MOST_DIGITS
+        delivered_ms = int(text) if is_number else instant.parse_instant(text.decode("ascii"))
     except ValueError:
         delivered_ms = -1
     if not 0 <= delivered_ms <= _LAST_INSTANT_MS:
