@@ -344,7 +344,10 @@ class Worker:
         self._policy_recorded = True
 
     async def _attend(self, partition: Partition, ends: Mapping[str, int], asked_ms: int, lows: Marks) -> Said | None:
-        """Move the clock of a partition, judge what is due by it, note whether it has caught up; None if it is lost."""
+        """Move the clock of a partition, judge what is due by it, and note whether it has caught up.
+
+        None, and nothing is said of it, if it is lost or not all that is due is judged yet.
+        """
         async with partition.lock:  # between batches, or a batch in hand would count as taken
             acked = self._acked(partition.number)
             if self._partitions.get(partition.number) is not partition or not acked:
@@ -365,11 +368,13 @@ class Worker:
                 partition.judge_at_once()
             # Judged before it is caught up: figures of an earlier clock must not be shown as those of now.
             with _writing():
-                await self._agent.judge_due(partition)
+                is_judged = await self._agent.judge_due(partition)
                 await self._agent.sweep(partition, self._group.settled_ms)
             if is_heard and not self._policy_recorded:
                 await self._record_policy()
         except PartitionLostError:
+            return None
+        if not is_judged:
             return None
         partition.caught_up |= is_past and is_heard
         return said
@@ -480,6 +485,7 @@ class Worker:
             cases=self._cases.count(number),
             boards=self._boards.count(number),
             recovery_remaining=self._recovery_remaining(number),
+            state_bytes={table.name: table.state_bytes(number) for table in self._tables},
             version=partition.ledger.version,
         )
 
@@ -494,6 +500,7 @@ class Worker:
             cases=self._cases.count(number),
             boards=self._boards.count(number),
             recovery_remaining=self._recovery_remaining(number),
+            state_bytes={table.name: table.state_bytes(number) for table in self._tables},
         )
 
     def _recovery_remaining(self, number: int) -> dict[str, int]:

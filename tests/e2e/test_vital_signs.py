@@ -467,6 +467,7 @@ def test_poison_becomes_dead_letters_and_the_partition_goes_on(kafka: str, tmp_p
         assert +rejected == {("ticket", reason): 1 for reason in poison}
         assert +samples.by("cxstream_dead_letters_total", "topic", "reason") == +rejected
         assert samples.sum("cxstream_table_keys", table="cases") == 1
+        assert samples.sum("cxstream_state_bytes", table="cases") > 0
         ends = {"dead_letter": len(poison), "applied": 1, "duplicate": 1, "conflict": 1, "unknown_type": 1}
         assert dispositions(samples)["ticket"] == ends
         assert not unaccounted(samples)

@@ -149,6 +149,10 @@ class MemoryTable:
         """Return the number of keys."""
         return len(self._values)
 
+    def state_bytes(self, _partition: int) -> int:
+        """Return how many bytes there are."""
+        return sum(len(key) + len(value) for key, value in self._values.items())
+
     def put_many(self, _partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> Awaitable[list[OffsetRange]]:
         """Set keys here at once, and at the broker one by one; None deletes."""
         for key, value in items:

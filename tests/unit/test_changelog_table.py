@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,7 +103,7 @@ class Memory(ChangelogTable):
         self._stale = {0: {}}  # type: ignore[assignment]
 
 
-def written(offset: int, value: bytes, term: int, key: bytes = b"k", generation: int = 1) -> Record:
+def written(offset: int, value: bytes | None, term: int, key: bytes = b"k", generation: int = 1) -> Record:
     """Return a record of a changelog as its owner stamped it."""
     stamp = b"%d.%d" % Stamp(term, generation)
     return Record(key, value, 0, [(STAMP_HEADER, stamp)], offset)
@@ -125,6 +126,19 @@ def test_owners_that_wrote_nothing_are_told_apart_by_generation() -> None:
     table.apply(0, [written(0, b"of 8", 3, generation=8), written(1, b"of 7", 3, generation=7)], 2)
     assert table.get(0, b"k") == b"of 8"
     assert len(table.stale(0)) == 1
+
+
+def test_what_a_table_takes_is_counted_as_it_changes() -> None:
+    """Its size is that of what it holds, whatever was put, replaced and deleted before, read or written."""
+    table = Memory()
+    table.apply(0, [written(n, b"v" * 50 * n, 1, key=b"key-%d" % (n % 4)) for n in range(12)], 12)
+    table.apply(0, [written(12, b"w", 1, key=b"key-9"), written(13, None, 1, key=b"key-0")], 14)
+    values = table._partitions[0].values
+    assert sorted(values) == [b"key-1", b"key-2", b"key-3", b"key-9"]
+    held = sum(sys.getsizeof(one) for key_and_value in values.items() for one in key_and_value)
+    assert table.state_bytes(0) == sys.getsizeof(values) + held
+    table.forget(0)
+    assert table.state_bytes(0) == 0
 
 
 def test_a_tenure_writes_with_a_higher_term_than_all_before() -> None:

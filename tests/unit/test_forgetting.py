@@ -14,6 +14,7 @@ from cxstream.domain.policy import Policy
 from cxstream.domain.windows import BUCKET_MS
 from cxstream.engine.boards import Board
 from cxstream.engine.ledger import Row
+from cxstream.kafka.case_agent import DUE_ROUNDS
 from cxstream.kafka.codec import Codec
 from cxstream.kafka.records import read_board, read_case
 from cxstream.vital_signs import TIER_A
@@ -241,3 +242,21 @@ def test_a_crowded_board_stays_crowded() -> None:
     assert since_ms is not None
     made.come_to(ms("800d"))
     assert made.board() == Board("A1", {}, since_ms)
+
+
+def test_much_that_is_due_is_judged_in_turns() -> None:
+    """However many cases are due, a call comes to an end, so that other clocks go on, and says if that was all."""
+    made = Process()
+    for number in range(25):
+        made.take(*of_case(f"C{number}", opened(named=f"o{number}")))
+    made.now_ms = ms("10d")
+    agent, partition = made.life.agent, made.life.partition
+    agent.due_limit = 1
+    before = len(made.broker.changelogs["cases"])
+    turns = []
+    while not turns or not turns[-1][0]:
+        is_all = asyncio.run(agent.judge_due(partition))
+        turns.append((is_all, len(made.broker.changelogs["cases"]) - before))
+    assert [is_all for is_all, _judged in turns[:-1]] == [False] * (len(turns) - 1)
+    assert turns[0] == (False, DUE_ROUNDS)
+    assert turns[-1][1] >= 25

@@ -47,7 +47,7 @@ class PartitionSnapshot(NamedTuple):
     recovery_remaining: Mapping[str, int] = _NOTHING
     """Changelog records still to be read, by table."""
     state_bytes: Mapping[str, int] = _NOTHING
-    """Memory held by a table, where it is measured."""
+    """Memory the keys and values of a table take, by table."""
     version: int | None = None
     """Changes whenever `rows` do, within a generation: what was rendered for it is used again. None: render anew."""
 

@@ -55,6 +55,8 @@ BREATHE_EVERY_RECORDS = 250
 BREATHE_EVERY_FACTS = 1_000
 """And judging it after cases of so many facts; a case counts as some more, for its signs."""
 FACTS_OF_A_CASE = 10
+DUE_ROUNDS = 10
+"""So often cases that are due are judged, `due_limit` at a time, before another partition has its turn."""
 SWEEP_BOARDS = 5
 """Boards looked at in one go: ten a second are nearly a million in a day."""
 
@@ -257,17 +259,21 @@ class CaseAgent:
             await self._process(partition, batch)
             batch.ack()
 
-    async def judge_due(self, partition: Partition) -> None:
-        """Judge again the cases the clock may have changed, so many at a time that batches get their turn."""
-        more = True
-        while more:
+    async def judge_due(self, partition: Partition) -> bool:
+        """Judge again the cases the clock may have changed, so many at a time that batches get their turn.
+
+        Return whether that was all of them: there is an end to it, so that other partitions' clocks go on.
+        """
+        for _ in range(DUE_ROUNDS):
             async with partition.lock:
                 self._check_owned(partition)
                 await self._announce_again(partition)
                 clock = self.clock(partition)
                 in_hand = self._due(partition, clock, {})
                 await self._publish(partition, in_hand, clock)
-            more = len(in_hand) >= self.due_limit or partition.is_to_recheck
+            if len(in_hand) < self.due_limit and not partition.is_to_recheck:
+                return True
+        return False
 
     async def unite(self, partition: Partition, table: Table, records: Iterable[Record]) -> None:
         """Unite what another worker wrote into the changelog, late, with what is known here, and write it once more.

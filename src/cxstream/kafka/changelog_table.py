@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -82,6 +83,35 @@ class Follower(Protocol):
 
     def forgot(self, partition: int) -> None:
         """Take note that nothing is held of a partition any more."""
+
+
+_EMPTY_BYTES = sys.getsizeof(b"")
+
+
+class _Kept:
+    """The keys of one partition with their values, compressed, and how many bytes these are."""
+
+    __slots__ = ("content_bytes", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.content_bytes = 0
+
+    def keep(self, key: bytes, value: bytes | None) -> bytes | None:
+        """Keep the value of a key, None keeps none; return what was kept of it before, compressed."""
+        before = self.values.get(key)
+        if value is not None:
+            self.values[key] = packed = pack(value)
+            self.content_bytes += len(packed) + (len(key) if before is None else -len(before))
+        elif before is not None:
+            del self.values[key]
+            self.content_bytes -= len(key) + len(before)
+        return before
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all of it takes, what Python adds included."""
+        return sys.getsizeof(self.values) + self.content_bytes + 2 * _EMPTY_BYTES * len(self.values)
 
 
 class OffsetRange(NamedTuple):
@@ -193,7 +223,7 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         self._follower = follower
         self._writes = writes
         self._owned = owned
-        self._partitions: dict[int, dict[bytes, bytes]] = {}
+        self._partitions: dict[int, _Kept] = {}
         # Up to which changelog offset this memory is complete, and what we wrote beyond a gap (see unread_ranges).
         self._complete: dict[int, int] = {}
         self._beyond: defaultdict[int, dict[int, int]] = defaultdict(dict)
@@ -205,8 +235,8 @@ class ChangelogTable(faust.Table[bytes, bytes]):
 
     def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]  # the partition is part of a key
         """Return the value of a key in a partition, None when there is none or the partition is not here."""
-        keys = self._partitions.get(partition)
-        packed = None if keys is None else keys.get(key)
+        kept = self._partitions.get(partition)
+        packed = None if kept is None else kept.values.get(key)
         return None if packed is None else unpack(packed)
 
     def find(self, key: bytes) -> bytes | None:
@@ -216,12 +246,18 @@ class ChangelogTable(faust.Table[bytes, bytes]):
 
     def items_of(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over one owned partition (nothing, when it is not owned); it must not be written meanwhile."""
-        keys = self._partitions.get(partition, {}) if partition in self._owned() else {}
-        return ((key, unpack(packed)) for key, packed in keys.items())
+        kept = self._partitions.get(partition) if partition in self._owned() else None
+        return ((key, unpack(packed)) for key, packed in (() if kept is None else kept.values.items()))
 
     def count(self, partition: int) -> int:
         """Return the number of keys in one partition, standbys included."""
-        return len(self._partitions.get(partition, ()))
+        kept = self._partitions.get(partition)
+        return 0 if kept is None else len(kept.values)
+
+    def state_bytes(self, partition: int) -> int:
+        """Return how much memory the keys and values of one partition take, standbys included."""
+        kept = self._partitions.get(partition)
+        return 0 if kept is None else kept.memory_bytes
 
     def put_many(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> Awaitable[list[OffsetRange]]:
         """Set the keys (None deletes), here at once and in the changelog; await it before acknowledging the cause.
@@ -231,10 +267,10 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         """
         if partition not in self._owned():
             raise PartitionLostError(f"{self.name}[{partition}] is not owned")
-        keys = self._partitions.setdefault(partition, {})
+        kept = self._partitions.setdefault(partition, _Kept())
 
         def acknowledged(ranges: list[OffsetRange]) -> None:
-            if self._partitions.get(partition) is keys:  # else it was given up meanwhile
+            if self._partitions.get(partition) is kept:  # else it was given up meanwhile
                 self._stamps[partition] = max(stamp, self._stamps.get(partition, stamp))
                 self._advance(partition, ranges)
 
@@ -243,10 +279,7 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         records = (Outgoing(key, value, headers) for key, value in items)
         sent = self._writes.send(self.changelog_topic_name, partition, records, acknowledged)
         for key, value in items:
-            if value is None:
-                keys.pop(key, None)
-            else:
-                keys[key] = pack(value)
+            kept.keep(key, value)
         return sent
 
     def complete_offset(self, partition: int) -> int:
@@ -294,7 +327,7 @@ class ChangelogTable(faust.Table[bytes, bytes]):
 
     def apply(self, partition: int, records: Iterable[Record], next_offset: int) -> bool:
         """Apply records read from the changelog, in order; False when none of them was news."""
-        keys, stale = self._partitions.setdefault(partition, {}), self._stale[partition]
+        kept, stale = self._partitions.setdefault(partition, _Kept()), self._stale[partition]
         complete = self._complete.get(partition, -1)
         newest = self._stamps.get(partition, _UNSTAMPED)
         follower = self._follower
@@ -311,11 +344,7 @@ class ChangelogTable(faust.Table[bytes, bytes]):
             newest = stamp
             if stale:
                 stale.pop(key, None)
-            before = keys.get(key)
-            if value is not None:
-                keys[key] = pack(value)
-            elif before is not None:
-                del keys[key]
+            before = kept.keep(key, value)
             if follower is not None:
                 changes.append(Changed(key, None if before is None else unpack(before), value))
         if news:

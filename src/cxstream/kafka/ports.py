@@ -63,6 +63,9 @@ class Table(Protocol):
     def count(self, partition: int) -> int:
         """Return the number of keys in a partition."""
 
+    def state_bytes(self, partition: int) -> int:
+        """Return how much memory the keys and values of a partition take."""
+
     def put_many(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> Awaitable[list[OffsetRange]]:
         """Set the keys (None deletes) at once here, and in the changelog when awaited.
 

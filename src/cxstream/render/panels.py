@@ -956,16 +956,26 @@ def _cost() -> tuple[Panel, ...]:
             "Share of time spent on events. A worker is one event loop, so at most 100 %: then add workers.",
             Query(busy, "{{instance}}"),
             unit="percentunit",
+            width=12,
         ),
         _lines(
             "Cost of an event, by worker",
             "Mean time to process one, its share of the batch it came in.",
             Query(f"{busy} / ({read} > 0)", "{{instance}}"),
             unit="s",
+            width=12,
         ),
         _lines(
             "Keys held, by table",
             "Cases and boards of assets in memory: the state of the job grows with these.",
             Query(f"sum by (table) (cxstream_table_keys{of})", "{{table}}"),
+            width=12,
+        ),
+        _lines(
+            "Memory of keys and values, by worker and table",
+            "What the records in memory take; a worker needs some 150 MiB besides.",
+            Query(f"sum by (instance, table) (cxstream_state_bytes{of})", "{{instance}}: {{table}}"),
+            unit="bytes",
+            width=12,
         ),
     )
