@@ -65,12 +65,16 @@ TICK_SECONDS = 0.5
 """How often the clock is looked at for cases it may have changed."""
 DUE_AT_ONCE = 1_000
 """Cases that are judged again by the clock before batches get their turn."""
-SEARCH_ALL_EVERY = 100
-"""So many searches of younger objects for garbage come before one of all (Python's default: 10).
+SEARCH_SECONDS = 60.0
+"""Between two searches for garbage, which is what the count of references does not free: cycles.
 
-That one finds next to nothing, since cases and facts hold no cycles, and nothing else goes on meanwhile: with a backlog
-in memory it took 150 ms each time, and a seventh of all CPU.
+Python would search whenever some hundred objects were made, and find nothing, since cases, facts and what libraries
+read hold no cycles: with a backlog in memory that was a fifth of all CPU.
 """
+SEARCHED_RECORDS = 20_000
+"""With more records than that read ahead a search is put off: it would take a quarter of a second ..."""
+SEARCH_PUT_OFF = 10
+"""... but not more often than so."""
 SAY_EVERY_MS = 1000
 """How often the group is told how far the partitions of this worker are."""
 
@@ -686,6 +690,17 @@ def recorded_policies(settings: Settings) -> list[Succession]:
     return list(succession(asyncio.run(reading), policy_stated(Settings())))
 
 
+async def search_for_garbage(app: EngineApp) -> None:
+    """Search for it now and then, as long as the worker lives, and rather not while there is a backlog in memory."""
+    put_off = 0
+    while not app.should_stop:
+        await asyncio.sleep(SEARCH_SECONDS)
+        put_off += 1
+        if app.batches.queued_records <= SEARCHED_RECORDS or put_off > SEARCH_PUT_OFF:
+            gc.collect()
+            put_off = 0
+
+
 def main(settings: Settings) -> NoReturn:
     """Check the topics, then run a worker until SIGTERM, SIGINT or a crash, and end the process.
 
@@ -718,9 +733,10 @@ def main(settings: Settings) -> NoReturn:
         await web.start()
         worker.advertise(advertised_url(settings, web.port))
         await worker.start()
+        app.add_future(search_for_garbage(app))
 
     app.hooks.on_start = start
     gc.collect()
     gc.freeze()  # what is there now lasts as long as the process
-    gc.set_threshold(*gc.get_threshold()[:2], SEARCH_ALL_EVERY)
+    gc.disable()
     run(app, loglevel=settings.log.level)

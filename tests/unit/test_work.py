@@ -7,6 +7,7 @@ import gc
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -16,6 +17,7 @@ from faust.types import TP
 import cxstream.domain.evidence as evidence_module
 import cxstream.kafka.case_agent as agent_module
 import cxstream.kafka.verdict_stream as stream_module
+import cxstream.worker as worker_module
 from benchmarks.events import Load, reference_events
 from benchmarks.judging import records_of_a_case
 from cxstream.domain.evidence import Evidence
@@ -219,6 +221,22 @@ def test_the_search_for_garbage_passes_by_what_cases_say() -> None:
     held = [case, case.segment, *case.facts, *case.verdicts, *case.transitions, published, *published.verdicts]
     held += [fact.fields for fact in case.facts]
     assert [one for one in held if gc.is_tracked(one)] == []
+
+
+def test_the_search_for_garbage_waits_for_a_backlog() -> None:
+    """With much read ahead it is put off, a bounded number of times; else it is done at each turn."""
+    queued = iter([0, 0, *[worker_module.SEARCHED_RECORDS + 1] * 2 * (worker_module.SEARCH_PUT_OFF + 1), 0])
+    app = SimpleNamespace(should_stop=False, batches=SimpleNamespace(queued_records=0))
+    searched: list[int] = []
+
+    async def turn(_seconds: float) -> None:
+        app.batches.queued_records = next(queued, -1)
+        app.should_stop = app.batches.queued_records < 0
+
+    with patch.object(gc, "collect", lambda: searched.append(app.batches.queued_records)):  # noqa: SIM117
+        with patch.object(asyncio, "sleep", turn):
+            asyncio.run(worker_module.search_for_garbage(app))  # type: ignore[arg-type]
+    assert searched == [0, 0, *[worker_module.SEARCHED_RECORDS + 1] * 2, 0, -1]
 
 
 def test_figures_are_made_only_when_the_ledger_has_changed() -> None:

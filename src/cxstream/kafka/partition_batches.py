@@ -163,6 +163,11 @@ class PartitionBatches:
         lanes = self._numbers.get(number, {}).items()
         return {topic: Progress(lane.acked, lane.read, lane.end, lane.as_of_ms) for topic, lane in lanes}
 
+    @property
+    def queued_records(self) -> int:
+        """How many records are read ahead over all partitions."""
+        return sum(len(lane.queue) for lane in self._lanes.values())
+
     # --- for the consumer -------------------------------------------------------------------------------------------
 
     def open(self, generation: int, starts: Mapping[TP, tuple[int, int]]) -> None:
