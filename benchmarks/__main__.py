@@ -21,7 +21,7 @@ BENCHMARKS = ("engines", *ALONE, "partitions", "latency", "live", "scrape", "tak
 TOGETHER = {"growth": ("partitions", "workers")}
 BY_DEFAULT = 3
 PEERS = ROOT / ".cache" / "peers" / "bin" / "python"
-GROWN = 2
+GROWN = 4
 """So many times the load where several workers share it: each is to be looked at a few times."""
 
 

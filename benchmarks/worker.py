@@ -24,7 +24,7 @@ from .judging_nothing import counts_of_nothing
 from .measuring import ROOT, RUN_SECONDS, BenchmarkFailedError, Counts, Run, differences
 from .sources import Sources, counts_of, length
 
-LOOK_EVERY_SECONDS = 0.5
+LOOK_EVERY_SECONDS = 0.25
 """How often the page is read while workers work; before they have caught up that page is short."""
 FEW_SAMPLES = 4
 AGREE_SECONDS = 60.0
