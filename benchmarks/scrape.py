@@ -135,8 +135,8 @@ class NewCases:
         self._changelog = job.table.changelogs[CASES_TABLE].name
 
     def open(self) -> int:
-        """Open one everywhere and return how many that were, once all are in the changelog."""
-        before, now_ms = self._length(), wall_ms()
+        """Open one everywhere and return how many that were, once they are processed: committed."""
+        before, now_ms = self._job.committed(), wall_ms()
         openings: dict[int, Delivery] = {}
         while len(openings) < self._job.partitions:
             self._number += 1
@@ -144,8 +144,8 @@ class NewCases:
             partition = (murmur2(str(event["case_id"]).encode()) & 0x7FFFFFFF) % self._job.partitions
             openings[partition] = Delivery(now_ms, "ticket", event)
         self._job.deliver(openings.values())
-        while self._length() < before + len(openings):
-            time.sleep(PAUSE_SECONDS)
+        while self._job.committed() < before + len(openings):
+            time.sleep(COMMIT_SECONDS)
         return len(openings)
 
     def calm(self) -> None:
@@ -191,7 +191,6 @@ def after_changes(worker: WorkerProcess, connection: HTTPConnection, new: NewCas
     """Scrape again and again, each time after every ledger has changed; raises BenchmarkFailedError if it has not."""
     for _ in range(SCRAPES):
         consumed += new.open()
-        time.sleep(0.1)  # the ledger follows the changelog
         found = scrape(worker, connection)
         if found.consumed != consumed:
             raise BenchmarkFailedError(f"a page knew of {found.consumed} events, not of {consumed}")
