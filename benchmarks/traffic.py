@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from aiokafka.codec import lz4_encode
 
 from parts.apache_kafka import ApacheKafka
 from parts.producer import Job
+from parts.worker import WorkerProcess
 
 from . import worker
 from .events import Load
 from .judging import records_of_a_case
+from .latency import SETTLE_SECONDS, messages, offer
 from .measuring import in_turn
 from .printing import show
 from .sources import counts_of, filled, length
 
-BATCHES = {"a backlog, batches of 1,000": {}, "one event at a time": {"CXSTREAM_LIMITS_MAX_BATCH_RECORDS": "1"}}
-"""How much of one case comes together: most, and least."""
+LIVE_EVENTS = 12_000
+LIVE_RATE = 1_000
+"""Events a second: few of a case come together."""
 
 
 def log_bytes(kafka: ApacheKafka, topic: str, partitions: int) -> int:
@@ -42,19 +48,38 @@ def topics_of(job: Job) -> dict[str, Sequence[str]]:
 
 
 def compare(kafka: ApacheKafka, load: Load, partitions: int, settings: Mapping[str, str]) -> None:
-    """Print the traffic of a load that is read as a backlog, and of the same load event by event; one run each."""
+    """Print the traffic of a load that is read as a backlog, and of events that come live; one run each."""
     sources = filled(kafka.bootstrap, load, partitions)
-    for name, more in BATCHES.items():
-        job = sources.group("traffic")
-        measure = partial(worker.measure, sources, {**settings, **more}, job=job)
-        in_turn({name: measure}, counts_of(sources.figures), rounds=1)
-        rows = []
-        for what, topics in topics_of(job).items():
-            records = sum(length(job.bootstrap, topic, partitions) for topic in topics)
-            size = sum(log_bytes(kafka, topic, partitions) for topic in topics)
-            each = f"{size / records:,.0f}" if records else "-"
-            rows.append((what, f"{records / sources.records:.2f}", each, f"{size / sources.records:,.0f}"))
-        head = ("", "records/event", "bytes/record", "bytes/event")
-        show(f"Kafka traffic, {name}: {sources.records:,} events, {partitions} partitions", head, rows)
+    job = sources.group("traffic")
+    in_turn({"a backlog": partial(worker.measure, sources, settings, job=job)}, counts_of(sources.figures), rounds=1)
+    show_traffic(kafka, job, "a backlog", sources.records)
+    show_traffic(kafka, live_job(kafka.bootstrap, partitions, settings), f"live, {LIVE_RATE:,} a second", LIVE_EVENTS)
     record = records_of_a_case()[-1]
     print(f"\nrecord of a case that is over: {len(record):,} bytes, {len(lz4_encode(record)):,} compressed", flush=True)
+
+
+def live_job(bootstrap: str, partitions: int, settings: Mapping[str, str]) -> Job:
+    """Return a job whose worker had caught up when events came."""
+    job = Job(bootstrap, "traffic-live", partitions=partitions, trusted=False)
+    job.declare()
+    sent = messages(job, LIVE_EVENTS)
+    with (
+        tempfile.TemporaryDirectory(prefix="cxstream-bench-") as name,
+        WorkerProcess({**job.settings(Path(name) / "data"), **settings}, Path(name) / "worker.log") as one,
+    ):
+        one.wait_for(one.caught_up, "caught up", seconds=SETTLE_SECONDS)
+        asyncio.run(offer(bootstrap, sent, LIVE_RATE))
+        one.wait_for(lambda: worker.looked(one).consumed >= len(sent), "all read", seconds=SETTLE_SECONDS)
+    return job
+
+
+def show_traffic(kafka: ApacheKafka, job: Job, name: str, events: int) -> None:
+    """Print what is in the topics of a job that has read so many events."""
+    rows = []
+    for what, topics in topics_of(job).items():
+        records = sum(length(job.bootstrap, topic, job.partitions) for topic in topics)
+        size = sum(log_bytes(kafka, topic, job.partitions) for topic in topics)
+        each = f"{size / records:,.0f}" if records else "-"
+        rows.append((what, f"{records / events:.2f}", each, f"{size / events:,.0f}"))
+    head = ("", "records/event", "bytes/record", "bytes/event")
+    show(f"Kafka traffic, {name}: {events:,} events, {job.partitions} partitions", head, rows)
