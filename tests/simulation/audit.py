@@ -25,6 +25,7 @@ from cxstream.engine.boards import Board
 from cxstream.engine.journey import journey
 from cxstream.engine.ledger import BEYOND, MEASURED, TOTAL, Level, Windows
 from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
+from cxstream.kafka.changelog_table import Stamp
 from cxstream.kafka.records import read_board, read_case, read_relay
 from cxstream.offline.events_file import read_event
 from cxstream.vital_signs import CATALOGUE
@@ -233,6 +234,8 @@ class Book:
         self.sent: dict[TP, dict[int, Sent]] = {}
         self.by_fact: dict[tuple[str, str, int, bytes], Event] = {}
         self.finals: dict[tuple[str, str, str], tuple[str, int, int]] = {}
+        self._newest: dict[int, Stamp] = {}
+        """The highest stamp in the changelog of each partition."""
         self.known: dict[str, dict[str, int]] = {}
         """By case: event ids some record of it has held, with the earliest delivery."""
         self.posted: set[tuple[str, str, str]] = set()
@@ -330,7 +333,9 @@ class Book:
             key = (stored.key or b"").decode()
             if tp.topic.endswith("-cases-changelog"):
                 self.written[tp].add(key)
-                self._record_written(tp.partition, key, stored.value)
+                stamp = Stamp.of(stored)
+                newest = self._newest[tp.partition] = max(stamp, self._newest.get(tp.partition, stamp))
+                self._record_written(tp.partition, key, stored.value, is_set_aside=stamp < newest)
             else:
                 relay = read_relay(stored.value)
                 self.posted |= {(key, relay.origin, fact.event_id) for fact in relay.facts}
@@ -358,7 +363,8 @@ class Book:
         for difference in self.announced[number].differences(named):
             self.find(f"partition {number}: {difference}")
 
-    def _record_written(self, number: int, case_id: str, value: bytes | None) -> None:
+    def _record_written(self, number: int, case_id: str, value: bytes | None, *, is_set_aside: bool) -> None:
+        """Hold a record against those before it; one that an owner of old wrote late is set aside, and ends nothing."""
         if case_id in self.residues:
             self._residue_written(case_id, value)
         if value is None:
@@ -385,6 +391,8 @@ class Book:
             key = verdict.sign, case_id, verdict.unit
             final = self.finals.get(key)
             said = verdict.verdict, verdict.anchor_ms, verdict.seal_ms
+            if is_set_aside:
+                continue
             if final is not None and case_id not in self.gone and (not verdict.sealed or final != said):
                 self.find(f"final verdict changed: {key} was {final}, is {said}, sealed {verdict.sealed}")
             if verdict.sealed:
