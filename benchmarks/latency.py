@@ -52,6 +52,13 @@ async def offer(bootstrap: str, sent: Sequence[Message], rate: int) -> float:
         return reached
 
 
+def judged_live(worker: WorkerProcess, bootstrap: str, sent: Sequence[Message], rate: int, read: int) -> float:
+    """Offer messages, and wait until a worker has read so many in all; return the rate that was reached."""
+    reached = asyncio.run(offer(bootstrap, sent, rate))
+    worker.wait_for(lambda: looked(worker).consumed >= read, "all read", seconds=SETTLE_SECONDS)
+    return reached
+
+
 def latencies(samples: Samples) -> dict[float, float]:
     """Return how many events took no longer than each upper bound in seconds."""
     return {float(bound): count for (bound,), count in samples.by(f"{EVENT_TO_GAUGE.name}_bucket", "le").items()}
@@ -79,11 +86,9 @@ def measured(bootstrap: str, rate: int, seconds: float, partitions: int, setting
         WorkerProcess({**job.settings(Path(name) / "data"), **settings}, Path(name) / "worker.log") as worker,
     ):
         worker.wait_for(worker.caught_up, "caught up", seconds=SETTLE_SECONDS)
-        asyncio.run(offer(bootstrap, warming, rate))
-        worker.wait_for(lambda: looked(worker).consumed >= len(warming), "all read", seconds=SETTLE_SECONDS)
+        judged_live(worker, bootstrap, warming, rate, len(warming))
         before, known = looked(worker), latencies(worker.metrics())
-        reached = asyncio.run(offer(bootstrap, sent, rate))
-        worker.wait_for(lambda: looked(worker).consumed >= len(prepared), "all read", seconds=SETTLE_SECONDS)
+        reached = judged_live(worker, bootstrap, sent, rate, len(prepared))
         after = looked(worker)
         at_most = {bound: count - known.get(bound, 0) for bound, count in latencies(worker.metrics()).items()}
     if max(at_most.values()) != len(sent):

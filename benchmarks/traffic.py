@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from aiokafka.codec import lz4_encode
@@ -14,13 +12,12 @@ from parts.apache_kafka import ApacheKafka
 from parts.producer import Job
 from parts.worker import WorkerProcess
 
-from . import worker
 from .events import Load
 from .judging import records_of_a_case
-from .latency import SETTLE_SECONDS, messages, offer
-from .measuring import in_turn
+from .latency import SETTLE_SECONDS, judged_live, messages
 from .printing import show
-from .sources import counts_of, filled, length
+from .sources import filled, length
+from .worker import measure
 
 LIVE_EVENTS = 12_000
 LIVE_RATE = 1_000
@@ -51,7 +48,7 @@ def compare(kafka: ApacheKafka, load: Load, partitions: int, settings: Mapping[s
     """Print the traffic of a load that is read as a backlog, and of events that come live; one run each."""
     sources = filled(kafka.bootstrap, load, partitions)
     job = sources.group("traffic")
-    in_turn({"a backlog": partial(worker.measure, sources, settings, job=job)}, counts_of(sources.figures), rounds=1)
+    measure(sources, settings, job=job)
     show_traffic(kafka, job, "a backlog", sources.records)
     show_traffic(kafka, live_job(kafka.bootstrap, partitions, settings), f"live, {LIVE_RATE:,} a second", LIVE_EVENTS)
     record = records_of_a_case()[-1]
@@ -65,11 +62,10 @@ def live_job(bootstrap: str, partitions: int, settings: Mapping[str, str]) -> Jo
     sent = messages(job, LIVE_EVENTS)
     with (
         tempfile.TemporaryDirectory(prefix="cxstream-bench-") as name,
-        WorkerProcess({**job.settings(Path(name) / "data"), **settings}, Path(name) / "worker.log") as one,
+        WorkerProcess({**job.settings(Path(name) / "data"), **settings}, Path(name) / "worker.log") as worker,
     ):
-        one.wait_for(one.caught_up, "caught up", seconds=SETTLE_SECONDS)
-        asyncio.run(offer(bootstrap, sent, LIVE_RATE))
-        one.wait_for(lambda: worker.looked(one).consumed >= len(sent), "all read", seconds=SETTLE_SECONDS)
+        worker.wait_for(worker.caught_up, "caught up", seconds=SETTLE_SECONDS)
+        judged_live(worker, bootstrap, sent, LIVE_RATE, len(sent))
     return job
 
 
