@@ -69,7 +69,7 @@ SEARCH_SECONDS = 60.0
 """Between two searches for garbage, which is what the count of references does not free: cycles.
 
 Python would search whenever some hundred objects were made, and find nothing, since cases, facts and what libraries
-read hold no cycles: with a backlog in memory that was a fifth of all CPU.
+read hold no cycles: with a backlog in memory that was a tenth to a quarter of all CPU.
 """
 SEARCHED_RECORDS = 20_000
 """With more records than that read ahead a search is put off: it would take a quarter of a second ..."""
@@ -489,7 +489,7 @@ class Worker:
             cases=self._cases.count(number),
             boards=self._boards.count(number),
             recovery_remaining=self._recovery_remaining(number),
-            state_bytes={table.name: table.state_bytes(number) for table in self._tables},
+            state_bytes=self._state_bytes(number),
             version=partition.ledger.version,
         )
 
@@ -504,8 +504,11 @@ class Worker:
             cases=self._cases.count(number),
             boards=self._boards.count(number),
             recovery_remaining=self._recovery_remaining(number),
-            state_bytes={table.name: table.state_bytes(number) for table in self._tables},
+            state_bytes=self._state_bytes(number),
         )
+
+    def _state_bytes(self, number: int) -> dict[str, int]:
+        return {table.name: table.state_bytes(number) for table in self._tables}
 
     def _recovery_remaining(self, number: int) -> dict[str, int]:
         tables = {table.changelog_topic_name: table.name for table in self._tables}
