@@ -387,12 +387,12 @@ class Book:
         known = self.known.setdefault(case_id, {})
         for fact in case.facts:
             known[fact.event_id] = min(fact.delivered_ms, known.get(fact.event_id, fact.delivered_ms))
+        if is_set_aside:
+            return
         for verdict in case.verdicts:
             key = verdict.sign, case_id, verdict.unit
             final = self.finals.get(key)
             said = verdict.verdict, verdict.anchor_ms, verdict.seal_ms
-            if is_set_aside:
-                continue
             if final is not None and case_id not in self.gone and (not verdict.sealed or final != said):
                 self.find(f"final verdict changed: {key} was {final}, is {said}, sealed {verdict.sealed}")
             if verdict.sealed:
