@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aiokafka.codec import lz4_encode
+from aiokafka.codec import zstd_encode
 
 from parts.apache_kafka import ApacheKafka
 from parts.producer import Job
@@ -52,7 +52,9 @@ def compare(kafka: ApacheKafka, load: Load, partitions: int, settings: Mapping[s
     show_traffic(kafka, job, "a backlog", sources.records)
     show_traffic(kafka, live_job(kafka.bootstrap, partitions, settings), f"live, {LIVE_RATE:,} a second", LIVE_EVENTS)
     record = records_of_a_case()[-1]
-    print(f"\nrecord of a case that is over: {len(record):,} bytes, {len(lz4_encode(record)):,} compressed", flush=True)
+    print(
+        f"\nrecord of a case that is over: {len(record):,} bytes, {len(zstd_encode(record)):,} compressed", flush=True
+    )
 
 
 def live_job(bootstrap: str, partitions: int, settings: Mapping[str, str]) -> Job:

@@ -472,6 +472,24 @@ def test_a_quiet_run_delivers_each_record_once_in_order_and_commits_to_the_end(c
     assert all(r.partition == DefaultPartitioner()(r.key, everywhere, everywhere) for r in relayed)
 
 
+def test_records_that_trickle_in_are_taken_together(case: Case) -> None:
+    """A fetch waits for more than one record: half as many batches as where it is answered at once, as stock is."""
+
+    def batches(ids: range, **settings: int) -> int:
+        worker = case.worker(log_offsets=True, settings=settings)
+        worker.wait(all_counted(case.total))
+        for number in ids:
+            case.send(range(number, number + 1), keys=PARTITIONS)
+        worker.wait(all_counted(case.total))
+        assert worker.stop() == 0
+        return len((worker.folder / "delivered").read_text().splitlines())
+
+    case.send(range(1))
+    at_once = batches(range(1, 81), fetch_least_bytes=1)
+    assert 2 * batches(range(81, 161)) < at_once
+    assert case.fold() == case.sent
+
+
 @pytest.mark.slow
 def test_a_killed_worker_loses_and_repeats_nothing(case: Case) -> None:
     """After kill -9 in mid-stream no committed offset is ahead of the changelog, and a successor's state is exact."""

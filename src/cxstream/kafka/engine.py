@@ -132,7 +132,9 @@ class EngineSettings:
     crash_seconds: float = 10.0
     #: A write that is not acknowledged by then has failed, and the process ends.
     write_timeout_seconds: float = 60.0
+    #: A fetch waits so long for so many bytes: many small answers cost more than the events in them.
     fetch_wait_seconds: float = 0.2
+    fetch_least_bytes: int = 128 * 1024
     #: A question to the brokers that is not answered by then is asked again later.
     request_seconds: float = 5.0
     standby_replicas: int = 0
@@ -142,7 +144,8 @@ class EngineSettings:
     produce_batch_bytes: int = 512 * 1024
     #: A larger record is refused before anything is sent; the topics written to must take batches of this size.
     max_record_bytes: int = 8 * 1024 * 1024
-    compression: str | None = "lz4"
+    #: As strong as aiokafka's lz4 (its level 9), at a third of the cost.
+    compression: str | None = "zstd"
     #: Static membership: the pod's stable name.
     instance_id: str | None = None
     #: faust.SASLCredentials, faust.SSLCredentials, ...
@@ -160,9 +163,11 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         # Stock reads uncommitted unless exactly_once, and long-polls 1.5 s, in which time a partition that was emptied
-        # just after the poll began is not fetched again (one request per broker at a time).
+        # just after the poll began is not fetched again (one request per broker at a time). It is answered as soon as
+        # there is a single record.
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        consumer._fetch_min_bytes = self.app.settings.fetch_least_bytes  # type: ignore[attr-defined]
         consumer._fetch_max_wait_ms = int(self.app.settings.fetch_wait_seconds * 1000)  # type: ignore[attr-defined]
         return consumer
 
