@@ -49,13 +49,15 @@ class Step(NamedTuple):
 
 def journey(verdicts: Sequence[Verdict]) -> Step | None:
     """Return the last moment a case has reached, by its published verdicts; None: it is no case of the funnel yet."""
-    answered_ms = next((one.anchor_ms for one in verdicts if one.sign == "first_response" and one.decided), None)
+    answered_ms, shown = None, 0
+    for one in verdicts:
+        shows = _SHOWN.get(one.sign)
+        if shows is not None:
+            shown |= shows.get(one.verdict, 0)
+            if one.sign == "first_response" and one.decided:
+                answered_ms = one.anchor_ms
     if answered_ms is None:
         return None
-    shown = 0
-    for one in verdicts:
-        if one.sign in _SHOWN:
-            shown |= _SHOWN[one.sign].get(one.verdict, 0)
     return Step(_last_moment(shown), answered_ms)
 
 

@@ -13,7 +13,7 @@ from cxstream.domain.cases import Segment
 from cxstream.domain.instant import MINUTE_MS, NEVER_MS
 from cxstream.domain.verdict import Verdict
 from cxstream.domain.windows import BUCKET_MS, WindowedCounts
-from cxstream.engine.journey import journey, until
+from cxstream.engine.journey import Step, journey, until
 from cxstream.engine.longest import Longest
 from cxstream.vital_signs import CATALOGUE
 
@@ -251,32 +251,31 @@ class Ledger:
     def replace(self, old: Published | None, new: Published | None) -> None:
         """Take back what the old record of a case contributed and add what the new one does; None: no record.
 
-        Most verdicts of a revised record are the very objects of the one before: these stay where they are.
+        Most of what a revised record says is counted as what the one before said: that stays where it is.
         """
-        gone: Sequence[Verdict] = () if old is None else old.verdicts
-        come: Sequence[Verdict] = () if new is None else new.verdicts
+        gone, come = _contribution_of(old), _contribution_of(new)
         is_revision = old is not None and new is not None and old.segment == new.segment
         if is_revision:
-            kept = set(map(id, gone)).intersection(map(id, come))
-            gone, come = ([one for one in verdicts if id(one) not in kept] for verdicts in (gone, come))
+            gone, come = _moved(gone, come)
         if old is not None:
-            self._tally_up(old, gone, -1, self._figures_of(old.segment))
+            self._tally_up(gone, -1, self._figures_of(old.segment))
         if new is not None:
             figures = self._figures_of(new.segment)
-            self._tally_up(new, come, 1, figures)
+            self._tally_up(come, 1, figures)
             if figures.is_capped:
-                self.capped += self._newly_counted(gone if is_revision else (), come)
+                self.capped += self._newly_counted(gone.verdicts if is_revision else (), come.verdicts)
         self.version += 1
         if self._tallied >= TALLIED_TOGETHER:
             self._tallied = sum(map(len, self._tally.values()))
             if self._tallied >= TALLIED_TOGETHER:
                 self._count()
 
-    def _tally_up(self, record: Published, verdicts: Sequence[Verdict], times: int, figures: _Figures) -> None:
-        """Add to the tally some verdicts of a record and all else it contributes, so many times: once, or once less."""
+    def _tally_up(self, contribution: _Contribution, times: int, figures: _Figures) -> None:
+        """Add to the tally what a record contributes, so many times: once, or once less."""
+        verdicts, step, sightings = contribution
         tally, of_verdicts, counted = self._tally, figures.of_verdicts, self._counted(verdicts)
         self.units += times * len(counted)
-        self._tallied += len(counted) + len(record.sightings) + 1
+        self._tallied += len(counted) + len(sightings) + 1
         for verdict in counted:
             sign, anchor_ms, measured = verdict.sign, verdict.anchor_ms, verdict.measured
             counts = tally[anchor_ms - anchor_ms % BUCKET_MS]
@@ -295,10 +294,9 @@ class Ledger:
                 tally[_bucket_ms(begins_ms)][figures[sign, AT_RISK, ""]] += times
             if verdict.since_ms is not None:
                 tally[verdict.since_ms][figures[sign, LASTING, ""]] += times
-        step = journey(record.verdicts)
         if step is not None:
             tally[_bucket_ms(step.anchor_ms)][figures[step.moment, MOMENT, ""]] += times
-        for loophole, at_ms in record.sightings:
+        for loophole, at_ms in sightings:
             tally[_bucket_ms(at_ms)][figures[loophole, LOOPHOLE, ""]] += times
 
     def _counted(self, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
@@ -450,6 +448,49 @@ class Scope(NamedTuple):
         """Return under which label the units of a segment are shown."""
         label = label_of(segment, self.dimensions, self.windows)
         return label if label in self.shown else OTHER
+
+
+class _Contribution(NamedTuple):
+    """What a record of a case adds to the figures of its segment."""
+
+    verdicts: Sequence[Verdict]
+    step: Step | None
+    sightings: Sequence[tuple[str, int]]
+
+
+_NOTHING = _Contribution((), None, ())
+
+
+def _contribution_of(record: Published | None) -> _Contribution:
+    return _NOTHING if record is None else _Contribution(record.verdicts, journey(record.verdicts), record.sightings)
+
+
+def _moved(gone: _Contribution, come: _Contribution) -> tuple[_Contribution, _Contribution]:
+    """Return two contributions without what is counted alike in both; verdicts are compared place by place."""
+    both = min(len(gone.verdicts), len(come.verdicts))
+    less, more = [*gone.verdicts[both:]], [*come.verdicts[both:]]
+    for old, new in zip(gone.verdicts, come.verdicts, strict=False):
+        if old is not new and not _is_counted_alike(old, new):
+            less.append(old)
+            more.append(new)
+    if gone.step == come.step and gone.sightings == come.sightings:
+        return _Contribution(less, None, ()), _Contribution(more, None, ())
+    return gone._replace(verdicts=less), come._replace(verdicts=more)
+
+
+def _is_counted_alike(old: Verdict, new: Verdict) -> bool:
+    """Whether two verdicts add the same to the figures: all that is left is their unit, their seal and their number."""
+    return (
+        old.anchor_ms == new.anchor_ms
+        and old.verdict == new.verdict
+        and old.reason == new.reason
+        and old.due_ms == new.due_ms
+        and old.since_ms == new.since_ms
+        and old.sign == new.sign
+        and old.sealed == new.sealed
+        and old.retracted == new.retracted
+        and old.measured == new.measured
+    )
 
 
 def standing_of(verdict: Verdict) -> tuple[str, str]:
