@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -145,25 +145,29 @@ def told_crowded(old: Board, new: Board, heard: Iterable[str]) -> list[str]:
 
 def told_by(old: Case, new: Case, policy: Policy) -> tuple[Postings, Postings]:
     """Return what a case tells boards, and what it tells its survivors, now that it has taken in facts."""
-    types = {fact.type for case in (old, new) for fact in case.facts}
-    absorbs = any(_absorbing(case.relayed) for case in (old, new))
-    if absorbs or not types.isdisjoint(("merged", "corrected", "voided")):
-        moved = new.facts is not old.facts or (new.relayed is not old.relayed and absorbs)
-    else:
-        moved = new.facts is not old.facts and _identifies_more(old, new)
-    boards = _news(for_boards(old, policy), for_boards(new, policy), new) if moved else {}
+    moved = _moved(old.facts, new.facts)
+    types = {fact.type for facts in (new.facts, moved) for fact in facts}
+    absorbs = bool(_absorbing(old.relayed) or _absorbing(new.relayed))
+    if absorbs or not types.isdisjoint(_FAR_REACHING):
+        tells = bool(moved) or (new.relayed is not old.relayed and absorbs)
+    else:  # what else such a case holds is told nobody, and changes nothing of what is
+        tells = any(fact.type in IDENTITY_TYPES or _names_replacement(fact) for fact in moved)
+    boards = _news(for_boards(old, policy), for_boards(new, policy), new) if tells else {}
     return boards, _news(for_survivors(old), for_survivors(new), new) if "merged" in types else {}
 
 
-def _identifies_more(old: Case, new: Case) -> bool:
-    """Whether a case without merges and amendments may say more of its asset, by the facts that came or were replaced.
+_FAR_REACHING = frozenset({"merged", "corrected", "voided"})
+"""Types that change what other facts say to others."""
 
-    What else such a case holds is told nobody, and changes nothing of what is.
-    """
-    before, after = ({id(fact): fact for fact in case.facts} for case in (old, new))
-    known = before | after
-    changed = [known[one] for one in before.keys() ^ after.keys()]
-    return any(fact.type in IDENTITY_TYPES or _names_replacement(fact) for fact in changed)
+
+def _moved(old: Sequence[Fact], new: Sequence[Fact]) -> list[Fact]:
+    """Return the facts that a case has taken in, and those they replaced: all others are the very same."""
+    before = set(map(id, old))
+    moved = [fact for fact in new if id(fact) not in before]
+    if len(new) - len(moved) < len(old):
+        after = set(map(id, new))
+        moved += [fact for fact in old if id(fact) not in after]
+    return moved
 
 
 def _news(old: Postings, new: Postings, case: Case) -> Postings:
@@ -233,6 +237,8 @@ def _values(facts: list[Fact], event_type: str, name: str) -> set[str]:
 
 def _absorbing(relayed: Mapping[str, list[Fact]]) -> dict[str, list[Fact]]:
     """Return the relayed cases that have a merge: their facts belong to a chain."""
+    if not relayed:
+        return {}
     return {origin: facts for origin, facts in relayed.items() if any(fact.type == "merged" for fact in facts)}
 
 
