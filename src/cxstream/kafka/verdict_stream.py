@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 from faust.types import TP
 
+from cxstream.domain.cases import Segment
 from cxstream.domain.instant import NEVER_MS
 from cxstream.engine.transitions import Announcement
 
@@ -39,15 +40,13 @@ def _prefix() -> bytes:
 
 def key_of(announcement: Announcement) -> str:
     """Return the key of the unit: the case, and for what is no case also its kind and id; each percent-encoded."""
-    case_id = _quoted(announcement.case_id)
-    if announcement.kind == "case":
-        return case_id
-    return f"{case_id}/{announcement.kind}/{_quoted(announcement.unit)}"
+    return _key(announcement.case_id, announcement.kind, announcement.unit)
 
 
 @lru_cache(IDS_KEPT)
-def _quoted(text: str) -> str:
-    return quote(text, safe="")
+def _key(case_id: str, kind: str, unit: str) -> str:
+    quoted = quote(case_id, safe="")
+    return quoted if kind == "case" else f"{quoted}/{kind}/{quote(unit, safe='')}"
 
 
 def id_of(announcement: Announcement) -> str:
@@ -58,7 +57,6 @@ def id_of(announcement: Announcement) -> str:
 def encode(announcement: Announcement, policy: str) -> bytes:
     """Write an announcement by the schema, single-object encoded; `policy` is the fingerprint of the one in force."""
     verdict, old, evidence = announcement.verdict, announcement.old, announcement.evidence
-    account_ref, segment, judged_ms = announcement.account_ref, announcement.segment, announcement.judged_ms
     return b"".join(
         (
             _prefix(),
@@ -79,6 +77,16 @@ def encode(announcement: Announcement, policy: str) -> bytes:
             _long(len(evidence)) if evidence else b"",
             *map(_text, evidence),
             _END,
+            _of_case(announcement.account_ref, announcement.segment, announcement.judged_ms, policy),
+        )
+    )
+
+
+@lru_cache(IDS_KEPT)
+def _of_case(account_ref: str | None, segment: Segment, judged_ms: int, policy: str) -> bytes:
+    """Write what all announcements of a record say alike: the fields from account_ref on."""
+    return b"".join(
+        (
             _NULL if account_ref is None else _VALUE + _text(account_ref),
             _word(segment.priority),
             _word(segment.region),
