@@ -64,6 +64,7 @@ def run_worker(options: dict[str, Any]) -> None:  # noqa: PLR0915 - the whole ti
                 "commit_interval_seconds": 0.2,
                 "drain_seconds": 3.0,
                 "max_batch_records": options.get("batch", 1000),
+                "max_queued_records": 100_000,
                 **options.get("settings", {}),
             }
         )

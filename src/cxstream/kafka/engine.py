@@ -115,9 +115,9 @@ class EngineSettings:
     partitions: int
     data_folder: Path
     #: Of each topic of a partition number.
-    max_batch_records: int = 4000
+    max_batch_records: int
     #: Read ahead over all partitions; the read that fills it may bring as many again.
-    max_queued_records: int = 100_000
+    max_queued_records: int
     #: Batches of different partition numbers worked on at the same time.
     concurrent_batches: int = 2
     session_timeout_seconds: float = 20.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,7 +121,7 @@ class PartitionBatches:
     numbers may be worked on at the same time. Not thread-safe: everything happens in the loop that owns the consumer.
     """
 
-    def __init__(self, *, max_batch_records: int = 4000, max_queued_records: int = 100_000) -> None:
+    def __init__(self, *, max_batch_records: int, max_queued_records: int = sys.maxsize) -> None:
         """Take at most `max_batch_records` of a topic into a batch; read more of it while less than two are queued.
 
         Of many partitions less is read ahead: each has its share of `max_queued_records`.
