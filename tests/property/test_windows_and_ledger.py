@@ -21,7 +21,7 @@ from cxstream.domain.verdict import Verdict
 from cxstream.domain.windows import BUCKET_MS, WindowedCounts
 from cxstream.engine.assess import Clock
 from cxstream.engine.casebook import Casebook
-from cxstream.engine.ledger import TOTAL, Ledger, Level, Row, Windows
+from cxstream.engine.ledger import TOTAL, Lasting, Ledger, Level, Row, Windows
 from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import TIER_A
 from oracle.histories import interesting_clocks, random_history
@@ -350,3 +350,35 @@ def test_a_unit_is_capped_as_often_as_it_comes_to_be_counted(changed: dict[str, 
     ledger = rebuilt([old], now_ms=1)
     ledger.replace(old, new)
     assert ledger.capped == capped
+
+
+@pytest.mark.parametrize(
+    ("before", "changed"),
+    [
+        ({}, {"anchor_ms": HOUR_MS}),
+        ({}, {"verdict": "miss"}),
+        ({}, {"sealed": True}),
+        ({}, {"retracted": True}),
+        ({"verdict": "excluded"}, {"reason": "another"}),
+        ({"verdict": "pending"}, {"due_ms": 2 * HOUR_MS}),
+        ({"verdict": "pending"}, {"since_ms": HOUR_MS}),
+        ({"sign": "time_to_restore", "measured": HOUR_MS}, {"measured": 2 * HOUR_MS}),
+        ({}, {"sign": "same_day"}),
+    ],
+)
+def test_each_thing_that_is_counted_is_revised_alone(before: dict[str, Any], changed: dict[str, Any]) -> None:
+    """A revision that changes one thing of a verdict leaves what its last version says, and so does taking it back."""
+    first = record(Segment())
+    old = msgspec.structs.replace(first, verdicts=[msgspec.structs.replace(first.verdicts[0], **before)])
+    new = msgspec.structs.replace(old, verdicts=[msgspec.structs.replace(old.verdicts[0], **changed)])
+    now_ms = 2 * HOUR_MS - 1
+    ledger = rebuilt([old], now_ms)
+    ledger.replace(old, new)
+    assert said(ledger) == said(rebuilt([new], now_ms)) != said(rebuilt([old], now_ms))
+    ledger.replace(new, old)
+    assert said(ledger) == said(rebuilt([old], now_ms))
+
+
+def said(ledger: Ledger) -> tuple[list[Row], list[Lasting]]:
+    """Return all that a ledger shows, in order."""
+    return sorted(ledger.rows()), sorted(ledger.lasting())

@@ -77,17 +77,17 @@ def encode(announcement: Announcement, policy: str) -> bytes:
             _long(len(evidence)) if evidence else b"",
             *map(_text, evidence),
             _END,
-            _of_case(announcement.account_ref, announcement.segment, announcement.judged_ms, policy),
+            _NULL if announcement.account_ref is None else _VALUE + _text(announcement.account_ref),
+            _judged(announcement.segment, announcement.judged_ms, policy),
         )
     )
 
 
 @lru_cache(IDS_KEPT)
-def _of_case(account_ref: str | None, segment: Segment, judged_ms: int, policy: str) -> bytes:
-    """Write what all announcements of a record say alike: the fields from account_ref on."""
+def _judged(segment: Segment, judged_ms: int, policy: str) -> bytes:
+    """Write the fields from priority on, in which all announcements of a record are alike."""
     return b"".join(
         (
-            _NULL if account_ref is None else _VALUE + _text(account_ref),
             _word(segment.priority),
             _word(segment.region),
             _word(segment.product),
