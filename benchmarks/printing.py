@@ -19,7 +19,7 @@ def machine() -> str:
 
 
 def interpreter() -> str:
-    """Say which Python runs a worker, and how fast it is: how it was compiled makes more than its version does."""
+    """Say which Python runs a worker, and how fast it is: two of one version differ by how they were compiled."""
     milliseconds = min(timeit.repeat(_loop, repeat=5, number=1)) * 1000
     told = f"Python {platform.python_version()} ({platform.python_compiler()})"
     return f"{told}, {_TURNS:,} turns of a loop in {milliseconds:.0f} ms"
