@@ -257,6 +257,8 @@ class Ledger:
         is_revision = old is not None and new is not None and old.segment == new.segment
         if is_revision:
             gone, come = _moved(gone, come)
+            if gone == come:
+                return
         if old is not None:
             self._tally_up(gone, -1, self._figures_of(old.segment))
         if new is not None:

@@ -72,8 +72,7 @@ class Holdings:
 
     def replace(self, key: bytes, old: Case | None, new: Case | None) -> None:
         """Follow a record that has been written by what was judged here."""
-        if old is None or new is None or _contributed(old) != _contributed(new):
-            self.ledger.replace(old, new)
+        self.ledger.replace(old, new)
         self._follow(key, new)
 
     def _follow(self, key: bytes, new: Case | PublishedCase | None) -> None:
@@ -209,7 +208,3 @@ class Partition:
         behind = ends if self._behind is None else self._behind
         self._behind = {topic: end for topic, end in behind.items() if acked[topic] < end}
         return not self._behind
-
-
-def _contributed(case: Case) -> tuple[object, ...]:
-    return case.verdicts, case.segment, case.sightings
