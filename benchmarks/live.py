@@ -75,11 +75,11 @@ def words_of_an_owner_before(job: Job, taken_ms: int) -> Iterator[Message]:
 
 
 def prefill(job: Job, count: int, fixed_by_ms: int) -> None:
-    """Put so many held cases into the changelog of a job, and what else an owner of them leaves behind."""
+    """Put so many held cases into the changelog of a job, as a worker writes them, and what else an owner leaves."""
     changelog = job.table.changelogs[CASES_TABLE].name
     left = (Message(changelog, key, record) for key, record in held_cases(count, fixed_by_ms))
     while some := list(islice(left, AT_A_TIME)):
-        job.produce(some)
+        job.produce(some, compression="zstd")
     job.produce(words_of_an_owner_before(job, fixed_by_ms))
 
 
