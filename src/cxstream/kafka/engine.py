@@ -144,7 +144,7 @@ class EngineSettings:
     produce_batch_bytes: int = 512 * 1024
     #: A larger record is refused before anything is sent; the topics written to must take batches of this size.
     max_record_bytes: int = 8 * 1024 * 1024
-    #: As strong as aiokafka's lz4 (its level 9), at a third of the cost.
+    #: Stronger than aiokafka's lz4 (its level 9), at half the cost from ten records in a batch on.
     compression: str | None = "zstd"
     #: Static membership: the pod's stable name.
     instance_id: str | None = None

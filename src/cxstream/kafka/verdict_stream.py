@@ -28,7 +28,7 @@ WORDS_KEPT = 4096
 """Words of which it is kept how they are written: those of the vocabulary, and of segments."""
 NUMBERS_KEPT = 256
 IDS_KEPT = 256
-"""What the messages of a few cases share: their instants, and their ids."""
+"""What the messages of a few cases share: their instants, their ids, and what is alike in all of a record."""
 
 
 @cache
