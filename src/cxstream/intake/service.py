@@ -140,7 +140,7 @@ class Service(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             acks="all",
             enable_idempotence=True,
             linger_ms=5,
-            compression_type="lz4",
+            compression_type="zstd",
             max_request_size=LARGE_MESSAGE_BYTES,
             **self._client,
         )
