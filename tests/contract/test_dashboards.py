@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+from html import unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import parse_qsl, urlparse
 
 import pytest
 import yaml
@@ -29,11 +30,14 @@ from cxstream.render.panels import (
     Query,
     dashboards,
     fill,
+    labels_in,
     variables_in,
     windows_of_all,
 )
 from cxstream.render.rules import recording_rules
 from cxstream.vital_signs import CATALOGUE
+from cxstream.web.asking import UNITS, refuse_others, selection_of
+from parts.pages import StandIn, live_of, settings_of
 from parts.prometheus import Prometheus, promtool, require_prometheus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,20 +234,36 @@ def test_clicks_lead_to_the_cases_behind_a_figure(dashboard: Dashboard) -> None:
             taken = set(re.findall(r"LABEL\((\w+)\)", link.url))
             has = {*panel.labels} if panel.kind == "table" else set.intersection(*map(labels_of, panel.queries))
             assert taken <= has, (panel.title, link.url)
-            parameters = set(re.findall(r"[?&](\w[\w-]*)=", link.url))
             if link.url.startswith("${cases_url}/cases"):
-                assert parameters <= {"vital_sign", "level", "segment", "window", "outcome"}
+                asked_of_a_worker(link.url, panel.title)
             else:
                 assert link.url.startswith(f"/d/{SIGN}?")
-                assert parameters == {"var-group", "var-vital_sign"}
+                assert set(re.findall(r"[?&](\w[\w-]*)=", link.url)) == {"var-group", "var-vital_sign"}
     if dashboard.uid != HEALTH:
         assert any(link.url.startswith("${cases_url}") for panel in dashboard.panels for link in panel.links)
+
+
+def asked_of_a_worker(link: str, where: str) -> None:
+    """Let the page of cases of a worker read a link at every level; it must show what the link names, no more."""
+    live = live_of(StandIn(settings_of(SIGN_TIERS="A,B,C"), (), 0))
+    for level in LEVELS:
+        clicked = {**CHOSEN, "level": level.name, "outcome": "good", "reason": "cancelled"}
+        clicked["segment"] = "all" if level.name == "job" else "north"  # as the tables say it
+        url = fill(re.sub(r"LABEL\((\w+)\)", lambda label: clicked[label[1]], link), clicked)  # noqa: B023 - called at once
+        query = dict(parse_qsl(urlparse(url).query, strict_parsing=True))
+        refuse_others(query, *UNITS)
+        selection = selection_of(query, live)
+        said = {"standing", "sign", "level", "detail"} & query.keys()
+        assert {name: getattr(selection, name) for name in said} == {name: query[name] for name in said}, where
+        assert selection.segment == ("" if selection.level == "job" else query["segment"]), where
+        assert selection.window == ("" if selection.standing == "at_risk" else query.get("window", "24h")), where
 
 
 def labels_of(query: Query) -> set[str]:
     """Return the labels that a query of lines or bars keeps: those it is added up by, else a recorded series' own."""
     by = re.findall(r"^\w+ by \(([^)]*)\)", query.expr)
-    return set(by[0].split(", ")) if by else {"vital_sign", "level", "segment", "window", "outcome"}
+    own = {"vital_sign", "level", "segment", "window", "outcome"} | labels_in(query.name)
+    return set(by[0].split(", ")) if by else own
 
 
 def test_the_sign_dashboard_speaks_the_catalogues_words() -> None:
@@ -321,6 +341,14 @@ def test_the_console_page_without_a_worker_says_so(tmp_path: Path) -> None:
     assert ">none<" not in page
     assert not re.search(r"\d+(\.\d+)?%", page.split("</style>")[1])
     assert "{{" not in page
+
+
+def test_the_console_page_leads_to_the_cases_behind_a_figure() -> None:
+    """Each link asks for parameters that the page of cases reads."""
+    links = re.findall(rf'<a href="({re.escape(DEFAULT_SITE.cases)}/cases[^"]*)"', GENERATED[CONSOLE])
+    assert len(links) > len([sign for sign in CATALOGUE.values() if sign.measure is None])
+    for link in links:
+        asked_of_a_worker(re.sub(r"\{\{ \.Labels\.(\w+) \}\}", r"LABEL(\1)", unescape(link)), "console")
 
 
 def test_the_console_page_loads_nothing_from_elsewhere() -> None:

@@ -799,6 +799,24 @@ def test_the_document_is_sound() -> None:
     OpenAPIV31SpecValidator(document()).validate()
 
 
+@pytest.mark.parametrize("path", ["/", "/sign/first_response", "/cases", "/case", "/search", "/api/v1/units"])
+def test_what_is_not_read_is_refused(path: str) -> None:
+    """A parameter that is misspelt is not left out, as if all had been asked for; the answer says which are read."""
+    answer = answer_to(f"{path}?outcome=bad", worker(0, 1, 2, 3))
+    assert answer.status == 400
+    assert "no parameter 'outcome', one of " in unescape(answer.text)
+
+
+def test_the_whole_job_is_called_all_by_dashboards() -> None:
+    """The segment `all` is none at level job, and a segment like any other elsewhere."""
+    one = worker(0, 1, 2, 3)
+    whole, told = (
+        answer_to(f"/api/v1/units?window=30d{asked}", one).json() for asked in ("", "&level=job&segment=all")
+    )
+    assert told["total"] == whole["total"] > 0
+    assert answer_to("/api/v1/units?level=region&segment=all&window=24h", one).json()["total"] == 0
+
+
 def test_answers_are_as_the_document_says() -> None:
     """Every answer of the API, problems too, is valid by the schema the document has for it."""
     described = document()

@@ -138,7 +138,7 @@ def _vital_signs(
         judged, quoted = f"{job}_objective:ratio{{{of}}}", json.dumps(name)
         yield f"{{{{ if {_asked(judged, '$group', quoted)} }}}}"
         yield f'<tr{{{{ if {_asked(missed, *["$group", quoted] * 2)} }}}} class="bad"{{{{ end }}}}>'
-        cases = html.escape(f"{cases_url}/cases?vital_sign={name}&window={window}&outcome=bad")
+        cases = html.escape(f"{cases_url}/cases?sign={name}&window={window}&standing=bad")
         yield f'<td><a href="{cases}">{name}</a></td><td>{html.escape(sign.question)}</td>'
         yield from (f"<td>{_figure(cell.expr, cell.shown, '$group', quoted)}</td>" for cell in cells)
         yield "</tr>{{ end }}"
@@ -176,9 +176,7 @@ def _worst(segments: list[str], window: str, cases_url: str) -> Iterator[str]:
     yield f"<table><tr><th>vital sign</th><th>level</th><th>segment</th>{heads}<th>at most above</th></tr>"
     yield f"{{{{ range {_asked(f'sort(bottomk({_WORST}, {margins}))', *['$group'] * 2 * len(segments))} }}}}"
     yield '<tr{{ if lt .Value 0.0 }} class="bad"{{ end }}>'
-    cases = html.escape(
-        f"{cases_url}/cases?vital_sign=VITAL_SIGN&level=LEVEL&segment=SEGMENT&window={window}&outcome=bad"
-    )
+    cases = html.escape(f"{cases_url}/cases?sign=VITAL_SIGN&level=LEVEL&segment=SEGMENT&window={window}&standing=bad")
     for word, label in (("VITAL_SIGN", "vital_sign"), ("LEVEL", "level"), ("SEGMENT", "segment")):
         cases = cases.replace(word, f"{{{{ .Labels.{label} }}}}")
     yield f'<td><a href="{cases}">{{{{ .Labels.vital_sign }}}}</a></td>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from string import ascii_uppercase
 
@@ -167,9 +168,7 @@ def _column(panel: Panel, query: Query) -> Iterator[as_dashboard.DynamicConfigVa
 
 def _links(panel: Panel, link: Link) -> as_dashboard.DynamicConfigValue:
     of_clicked = "__data.fields" if panel.kind == "table" else "__field.labels"
-    url = link.url
-    for label in ("vital_sign", "level", "segment", "window", "outcome"):
-        url = url.replace(f"LABEL({label})", f"${{{of_clicked}.{label}:percentencode}}")
+    url = re.sub(r"LABEL\((\w+)\)", rf"${{{of_clicked}.\1:percentencode}}", link.url)
     return _property("links", [{"title": link.title, "url": url, "targetBlank": "://" in url or "cases_url" in url}])
 
 

@@ -116,9 +116,9 @@ _RATE = "[$__rate_interval]"
 _WHOLE = f"({COVERED}{{{_GROUP}}} == 1) * 0"
 """0 while every partition is spoken for: only then is nothing to count no unit, and not no answer."""
 
-_CASES = "${cases_url}/cases?vital_sign=LABEL(vital_sign)"
+_CASES = "${cases_url}/cases?sign=LABEL(vital_sign)"
 _CASES_OF_SEGMENT = f"{_CASES}&level=LABEL(level)&segment=LABEL(segment)"
-_AT_RISK_CASES = Link("the cases at risk", f"{_CASES}&outcome=at_risk")
+_AT_RISK_CASES = Link("the cases at risk", f"{_CASES}&standing=at_risk")
 _TO_SIGN = Link("this vital sign", f"/d/{SIGN}?var-group=${{group}}&var-vital_sign=LABEL(vital_sign)", "vital_sign")
 
 _GROUP_CHOICE = Variable(
@@ -221,7 +221,7 @@ def _at_risk(segments: list[str]) -> tuple[Panel, ...]:
             "Units of all vital signs chosen that will be misses within the risk horizon; a case may have several.",
             f"sum by (group) (job:cxstream_at_risk_units:sum{{{_SIGN}}}) or on (group) {_WHOLE}",
             steps=((1, "orange"), (MIN_AT_RISK, "red")),
-            links=(Link("the cases at risk", "${cases_url}/cases?outcome=at_risk"),),
+            links=(Link("the cases at risk", "${cases_url}/cases?standing=at_risk"),),
         ),
         _stat(
             "Open cases",
@@ -265,7 +265,7 @@ def _at_risk(segments: list[str]) -> tuple[Panel, ...]:
             labels=_UNIT_ROW if segments else ("vital_sign", "level"),
             links=(
                 _TO_SIGN,
-                Link("the cases at risk", f"{_CASES_OF_SEGMENT}&outcome=at_risk", "at risk"),
+                Link("the cases at risk", f"{_CASES_OF_SEGMENT}&standing=at_risk", "at risk"),
             ),
         ),
         Panel(
@@ -339,7 +339,7 @@ def _vital_signs() -> tuple[Panel, ...]:
             labels=_UNIT_ROW,
             links=(
                 _TO_SIGN,
-                Link("the cases it was bad for", f"{cases}&outcome=bad", "bad"),
+                Link("the cases it was bad for", f"{cases}&standing=bad", "bad"),
                 Link("the cases", cases, "units"),
             ),
         ),
@@ -368,7 +368,7 @@ def _vital_signs() -> tuple[Panel, ...]:
             links=(
                 _TO_SIGN,
                 *(
-                    Link("the cases", f"{_CASES}&window=${{window}}&outcome={state}", state)
+                    Link("the cases", f"{_CASES}&window=${{window}}&standing={state}", state)
                     for state in ("pending", "excluded", "retracted")
                 ),
             ),
@@ -429,7 +429,7 @@ def _worst(segments: list[str]) -> Panel:
         steps=((-1, "red"), (0, "green")),
         links=(
             _TO_SIGN,
-            Link("the cases it was bad for", f"{_CASES_OF_SEGMENT}&window=${{window}}&outcome=bad", "bad"),
+            Link("the cases it was bad for", f"{_CASES_OF_SEGMENT}&window=${{window}}&standing=bad", "bad"),
         ),
     )
 
@@ -517,7 +517,7 @@ def _measured(title: str, name: str, measure: Measure) -> Panel:
         "s" if measure.unit == "seconds" else "short",
         width=8,
         height=7,
-        links=(Link("the cases", f"${{cases_url}}/cases?vital_sign={name}&window=LABEL(window)&outcome=measured"),),
+        links=(Link("the cases", f"${{cases_url}}/cases?sign={name}&window=LABEL(window)&standing=measured"),),
     )
 
 
@@ -538,7 +538,7 @@ def _gaming() -> tuple[Panel, ...]:
             labels=("vital_sign", "reason"),
             links=(
                 _TO_SIGN,
-                Link("the cases", f"{_CASES}&window=${{window}}&outcome=excluded", "excluded"),
+                Link("the cases", f"{_CASES}&window=${{window}}&standing=excluded&detail=LABEL(reason)", "excluded"),
             ),
         ),
     )
@@ -598,7 +598,7 @@ def _definition(catalogue: Mapping[str, VitalSign]) -> Panel:
 def _standing() -> tuple[Panel, ...]:
     of = f'{{{_GROUP}, vital_sign="$vital_sign"}}'
     windowed, job = f"{of[:-1]}, {_WINDOW}}}", "job:cxstream_vital_sign"
-    cases = "${cases_url}/cases?vital_sign=${vital_sign}"
+    cases = "${cases_url}/cases?sign=${vital_sign}"
     bad = f'sum by (vital_sign) ({job}_window_units:sum{windowed[:-1]}, outcome="bad"}})'
     return (
         _stat(
@@ -620,7 +620,7 @@ def _standing() -> tuple[Panel, ...]:
             "Bad for a customer",
             "Decided units that were not good; click to see the cases.",
             bad,
-            links=(Link("the cases it was bad for", f"{cases}&window=${{window}}&outcome=bad"),),
+            links=(Link("the cases it was bad for", f"{cases}&window=${{window}}&standing=bad"),),
         ),
         _stat(
             "Sources alive",
@@ -652,7 +652,7 @@ def _standing() -> tuple[Panel, ...]:
                 ),
             ),
             height=9,
-            links=(Link("the cases", f"{cases}&window=${{window}}&outcome=LABEL(outcome)"),),
+            links=(Link("the cases", f"{cases}&window=${{window}}&standing=LABEL(outcome)"),),
         ),
     )
 
@@ -662,7 +662,7 @@ def _by_segment(level: str) -> tuple[Panel, ...]:
     windowed, by = f"{of[:-1]}, {_WINDOW}}}", "by (segment)"
     bad = f'{windowed[:-1]}, outcome="bad"}}'
     where = _words(level).replace(" ", " and ")
-    cases = f"${{cases_url}}/cases?vital_sign=${{vital_sign}}&level={level}&segment=LABEL(segment)&window=${{window}}"
+    cases = f"${{cases_url}}/cases?sign=${{vital_sign}}&level={level}&segment=LABEL(segment)&window=${{window}}"
     return (
         Panel(
             f"By {where} over $window",
@@ -677,7 +677,7 @@ def _by_segment(level: str) -> tuple[Panel, ...]:
             ),
             labels=("segment",),
             links=(
-                Link("the cases it was bad for", f"{cases}&outcome=bad", "bad"),
+                Link("the cases it was bad for", f"{cases}&standing=bad", "bad"),
                 Link("the cases", cases, "units"),
             ),
         ),
@@ -715,7 +715,7 @@ def _changing() -> tuple[Panel, ...]:
             links=(
                 Link(
                     "the cases",
-                    "${cases_url}/cases?vital_sign=${vital_sign}&window=${window}&outcome=excluded",
+                    "${cases_url}/cases?sign=${vital_sign}&window=${window}&standing=excluded&detail=LABEL(reason)",
                 ),
             ),
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 from typing import Any
 
@@ -33,25 +33,32 @@ class Api:
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
-        for path, handler, is_case_data in (
-            (f"{API}/overview", self._overview, False),
-            (f"{API}/signs/{{sign}}", self._sign, False),
-            (f"{API}/units", self._units, True),
-            (f"{API}/search", self._search, True),
-            (f"{API}/case", self._case, True),
-            (f"{LOCAL}/figures", self._local_figures, False),
-            (f"{LOCAL}/units", self._local_units, True),
-            (f"{LOCAL}/accounts", self._local_accounts, True),
-            (f"{LOCAL}/case", self._local_case, True),
-        ):
-            app.router.add_get(path, self._answering(handler, is_case_data=is_case_data))
+        routes: list[tuple[str, _Handler, bool, Collection[str] | None]] = [
+            (f"{API}/overview", self._overview, False, asking.FIGURE),
+            (f"{API}/signs/{{sign}}", self._sign, False, ("window",)),
+            (f"{API}/units", self._units, True, asking.UNITS),
+            (f"{API}/search", self._search, True, ("q",)),
+            (f"{API}/case", self._case, True, ("id",)),
+            # Another worker may be of a later release, and ask for more than is read here.
+            (f"{LOCAL}/figures", self._local_figures, False, None),
+            (f"{LOCAL}/units", self._local_units, True, None),
+            (f"{LOCAL}/accounts", self._local_accounts, True, None),
+            (f"{LOCAL}/case", self._local_case, True, None),
+        ]
+        for path, handler, is_case_data, parameters in routes:
+            answer = self._answering(handler, is_case_data=is_case_data, parameters=parameters)
+            app.router.add_get(path, answer)
         app.router.add_get(f"{API}/openapi.json", self._openapi)
 
-    def _answering(self, handler: _Handler, *, is_case_data: bool) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _answering(
+        self, handler: _Handler, *, is_case_data: bool, parameters: Collection[str] | None
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(request: web.Request) -> web.Response:
             if is_case_data and not self._door.lets_in(request):
                 return _problem(401, "case data needs the header Authorization: Bearer <token>")
             try:
+                if parameters is not None:
+                    asking.refuse_others(request.query, *parameters)
                 found = await handler(request)
             except AskedWrongError as error:
                 return _problem(400, str(error))

@@ -11,6 +11,11 @@ from cxstream.web.figures import JOB, windows_of
 from cxstream.web.live import Live
 
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
+WHOLE_JOB = "all"
+"""What dashboards call the segment of level job, which has none."""
+FIGURE = ("level", "segment", "window")
+UNITS = ("sign", *FIGURE, "standing", "detail", "after")
+"""What may be asked for of a figure of all, and of the units behind one."""
 LONGEST = 1024
 """Characters of what may be searched for, as of an id."""
 FIRST_CHOICE = "24h"
@@ -23,14 +28,23 @@ class AskedWrongError(ValueError):
 Query = Mapping[str, str]
 
 
+def refuse_others(query: Query, *names: str) -> None:
+    """Raise AskedWrongError where something is asked for that is not read: what was meant would be left out."""
+    for name in query:
+        if name not in names:
+            raise AskedWrongError(f"no parameter {name!r}, {'one of ' + ', '.join(names) if names else 'none'}")
+
+
 def level_of(query: Query, live: Live) -> tuple[str, str]:
     """Return the level and the segment asked for."""
     level, segment = query.get("level", JOB), query.get("segment", "")
     names = [one.name for one in live.windows.levels]
     if level not in names:
         raise AskedWrongError(f"level: one of {', '.join(names)}")
+    if level == JOB and segment == WHOLE_JOB:
+        segment = ""
     if (level == JOB) != (not segment):
-        raise AskedWrongError("segment: a value of the level; none at level job")
+        raise AskedWrongError("segment: a value of the level; none, or all, at level job")
     return level, segment
 
 

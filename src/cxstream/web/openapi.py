@@ -30,7 +30,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "type": "string",
     },
     "level": {"description": "job, or a level of segments of ledger.levels.", "type": "string", "default": "job"},
-    "segment": {"description": "A segment of the level; none at level job.", "type": "string"},
+    "segment": {"description": "A segment of the level; none, or all, at level job.", "type": "string"},
     "standing": {
         "description": "How the units stand.",
         "type": "string",

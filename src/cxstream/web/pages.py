@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from hashlib import sha256
 from importlib.resources import files
 from secrets import token_urlsafe
@@ -72,10 +72,15 @@ class Pages:
     def add_to(self, app: web.Application) -> None:
         """Add the routes, and close what is open to other workers when the server ends."""
         self._api.add_to(app)
-        for path, handler in (("/", self._overview), ("/sign/{sign}", self._sign)):
-            app.router.add_get(path, self._answering(handler))
-        for path, handler in (("/cases", self._cases), ("/case", self._case), ("/search", self._search)):
-            app.router.add_get(path, self._answering(handler, is_case_data=True))
+        for path, handler, is_case_data, parameters in (
+            ("/", self._overview, False, asking.FIGURE),
+            ("/sign/{sign}", self._sign, False, ("window",)),
+            ("/cases", self._cases, True, asking.UNITS),
+            ("/case", self._case, True, ("id",)),
+            ("/search", self._search, True, ("q",)),
+        ):
+            answer = self._answering(handler, is_case_data=is_case_data, parameters=(*parameters, "refresh"))
+            app.router.add_get(path, answer)
         app.router.add_get("/sign-in", self._answering(self._sign_in_form))
         app.router.add_post("/sign-in", self._answering(self._sign_in))
         app.router.add_post("/sign-out", self._answering(self._sign_out))
@@ -85,11 +90,15 @@ class Pages:
     async def _close(self, _app: web.Application) -> None:
         await self._peers.close()
 
-    def _answering(self, handler: _Handler, *, is_case_data: bool = False) -> _Handler:
+    def _answering(
+        self, handler: _Handler, *, is_case_data: bool = False, parameters: Collection[str] | None = None
+    ) -> _Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
             if is_case_data and not self._door.lets_in(request):
                 raise web.HTTPSeeOther(url("/sign-in", next=request.path_qs))
             try:
+                if parameters is not None:
+                    asking.refuse_others(request.query, *parameters)
                 return await handler(request)
             except AskedWrongError as error:
                 return self._problem(request, 400, "That cannot be shown", f"Expected {error}.")
