@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 
+import pytest
+
 from cxstream.domain.instant import DAY_MS
 from cxstream.engine.assess import NOT_JUDGED
+from cxstream.kafka.changelog_table import PartitionLostError
 from parts.accounts import dispositions
 from parts.agent import Broker, Life
 from parts.lives import KEEPS_ALL, cases_of, lived, meaning, sent, verdicts_of
@@ -57,3 +61,26 @@ def test_what_is_judged_later_is_judged_the_same() -> None:
         met["late"] += sum(ends["after_seal"] for ends in once.values())
         met["final"] += sum(one.sealed for one in verdicts_of(broker).values())
     assert min(met[kind] for kind in ("put off", "late", "final")) > 20, met
+
+
+def test_judging_that_a_rebalance_breaks_off_begins_anew() -> None:
+    """Where the partition stays with its worker, what was put off is judged before its figures are shown."""
+    met = 0
+    for seed in SEEDS:
+        records = sent(seed, random.Random(seed))
+        broker = Broker()
+        now_ms = records[-1].record.timestamp if records else 0
+        life = lived(broker, records, now_ms, KEEPS_ALL, batches=[len(records)], puts_off=True, ends=True)
+        waiting = sum(case.judged_under == NOT_JUDGED for case in cases_of(broker).values())
+        life.partition.judge_at_once()
+        owned = life.agent.partition
+        life.agent.partition = lambda number: owned(number) if owned(number).is_to_recheck else object()  # noqa: B023
+        if waiting:
+            with pytest.raises(PartitionLostError):
+                asyncio.run(life.agent.judge_due(life.partition))
+        life.agent.partition = owned
+        asyncio.run(life.agent.judge_due(life.partition))
+        assert not [case for case in cases_of(broker).values() if case.judged_under == NOT_JUDGED], seed
+        assert not life.partition.is_to_recheck
+        met += waiting
+    assert met > 20

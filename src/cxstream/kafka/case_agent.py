@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
@@ -270,7 +271,8 @@ class CaseAgent:
                 await self._announce_again(partition)
                 clock = self.clock(partition)
                 in_hand = self._due(partition, clock, {})
-                await self._publish(partition, in_hand, clock)
+                with _taken_back(partition, in_hand):
+                    await self._publish(partition, in_hand, clock)
             if len(in_hand) < self.due_limit and not partition.is_to_recheck:
                 return True
         return False
@@ -360,7 +362,8 @@ class CaseAgent:
             ]
             for intake in intakes
         }
-        await self._publish(partition, in_hand, clock, boards, letters)
+        with _taken_back(partition, in_hand):
+            await self._publish(partition, in_hand, clock, boards, letters)
         seconds = (self.wall_ms() - started_ms) / SECOND_MS / sum(map(len, batch.records.values()))
         for intake in intakes:
             self._report(intake, partition, seconds)
@@ -703,6 +706,16 @@ class CaseAgent:
         """Write boards; to be awaited before what they heard is acknowledged."""
         self._check_owned(partition)
         return self.boards.put_many(partition.number, [(key, write(board.new)) for key, board in boards.items()])
+
+
+@contextmanager
+def _taken_back(partition: Partition, in_hand: Iterable[bytes]) -> Iterator[None]:
+    """Have cases judged again if judging them is broken off: this worker may keep the partition through a rebalance."""
+    try:
+        yield
+    except BaseException:
+        partition.recheck(in_hand)
+        raise
 
 
 def _readable_relay(record: Record) -> Relay | None:

@@ -187,6 +187,10 @@ class Partition:
             del self._recheck[key]
         return keys
 
+    def recheck(self, keys: Iterable[bytes]) -> None:
+        """Judge cases again whatever their deadlines: they were taken for judged, and nothing of it was written."""
+        self._recheck |= dict.fromkeys(keys)
+
     def rows(self) -> Sequence[Row]:
         """Return the figures as of the clock reading they follow, made anew only when they have changed.
 
