@@ -151,6 +151,12 @@ def test_the_visits_of_absorbed_cases_count() -> None:
     assert verdict(opened(), *other, as_of="20d") == AWAITED
 
 
+@pytest.mark.parametrize("back", [[reopened("20d")], of_case("C2", opened("20d"))], ids=["reopened", "repeat case"])
+def test_what_comes_before_its_own_seal_counts(back: list[Event]) -> None:
+    """Whether the case itself tells of the broken promise or another case: the seal that gives is in force (C2)."""
+    assert verdict(opened(), resolved("1h"), *back, paid("40d"), as_of="45d") == HIT
+
+
 @pytest.mark.parametrize(
     ("events", "seal"),
     [

@@ -37,7 +37,7 @@ class FactStack(Protocol):
 
     @property
     def moves_seal(self) -> Sequence[bool]:
-        """Whether each fact can move a seal: those of other cases that are merely known cannot (rule 9)."""
+        """Whether each fact can move a seal of rule 4: those of other cases that are merely known cannot (rule 9)."""
 
     @property
     def earliest_ms(self) -> int:
@@ -64,7 +64,7 @@ class Folded(msgspec.Struct, frozen=True):
     """When all is known that may count: past the seal, and up to the last delivery that counts."""
 
 
-def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy) -> Folded:
+def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy, *, learned_moves_seal: bool = False) -> Folded:
     """Return what counts for a unit: facts delivered no later than the seal which those before them give (rule 3).
 
     The first fact always counts. What counts is a prefix in delivery order: once a fact came too late, so did all
@@ -75,7 +75,7 @@ def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy) -> Folded:
     evidence, its_policy, seal_ms = _sealed(stack, count, seal, unit_id, policy)
     while count < len(delivered_ms) and delivered_ms[count] <= seal_ms:
         count += 1
-        if moves_seal[count - 1]:
+        if learned_moves_seal or moves_seal[count - 1]:
             sealed_by = count
             evidence, its_policy, seal_ms = _sealed(stack, count, seal, unit_id, policy)
     if sealed_by < count:

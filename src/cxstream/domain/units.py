@@ -21,6 +21,8 @@ class Unit(NamedTuple):
     kind: Literal["case", "visit", "commitment", "line"]
     relayed: bool
     seal: Seal
+    learned_moves_seal: bool = False
+    """Whether what is merely known of other cases moves it, as it moves no seal of rule 4 (rule 9)."""
 
 
 def case_seal(evidence: Evidence, _unit_id: str, policy: Policy) -> int:

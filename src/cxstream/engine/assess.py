@@ -355,7 +355,9 @@ class Units:
         key = unit, unit_id
         folded = self._folded.get(key)
         if folded is None:
-            folded = self._folded[key] = fold(self.stack(unit), unit.seal, unit_id, self._policy)
+            folded = self._folded[key] = fold(
+                self.stack(unit), unit.seal, unit_id, self._policy, learned_moves_seal=unit.learned_moves_seal
+            )
         return folded
 
 

@@ -101,7 +101,7 @@ def promises_seal(evidence: Evidence, unit_id: str, policy: Policy) -> int:
     return max(seal_ms, broken[-1].since_ms + policy.compensation_window_ms + policy.late_horizon_ms)
 
 
-PROMISES = Unit("case", relayed=True, seal=promises_seal)
+PROMISES = Unit("case", relayed=True, seal=promises_seal, learned_moves_seal=True)
 
 
 def judge(evidence: Evidence, _case_id: str, clock_ms: int, policy: Policy) -> Judgement:
