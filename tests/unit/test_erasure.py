@@ -21,6 +21,7 @@ from cases import (
     reopened,
     resolved,
     scheduled,
+    voided,
 )
 from cxstream.domain.cases import Case
 from cxstream.domain.instant import NEVER_MS
@@ -120,6 +121,22 @@ def test_closing_a_case_skips_no_number() -> None:
     assert casebook.cases["C1"].verdicts
     for verdict in casebook.cases["C1"].verdicts:
         assert verdict.sequence == published[verdict.sign, verdict.unit] + 1
+
+
+@pytest.mark.parametrize(
+    ("before", "erasure", "is_erased"),
+    [
+        ([voided("3h", "E")], erased("4h", named="E"), False),
+        ([voided("3h", "other")], erased("4h", named="E"), True),
+        ([], {**erased("4h"), "event_id": opened()["event_id"]}, False),
+    ],
+    ids=["voided before", "another voided", "copy of another event"],
+)
+def test_an_erasure_is_a_fact_like_any_other(before: list[Event], erasure: Event, is_erased: bool) -> None:  # noqa: FBT001 - parametrized
+    """One that was voided before its delivery, or copies the id of another event, erases nothing (rules 1, 5, 10)."""
+    case, verdicts = residue(opened(), *before, erasure, resolved("5h"), as_of="6h")
+    assert (case.closed == "erased") is is_erased
+    assert words(verdicts)["same_day"] == ("excluded erased" if is_erased else "provisional_hit fixed_same_day")
 
 
 def test_an_erasure_may_come_first() -> None:

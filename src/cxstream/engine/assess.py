@@ -12,6 +12,7 @@ from zlib import crc32
 import msgspec
 
 from cxstream.domain.cases import Case, Closing, Reception, Segment
+from cxstream.domain.effective import effective
 from cxstream.domain.evidence import Evidence
 from cxstream.domain.facts import Fact
 from cxstream.domain.folding import AllFacts, FactStack, Folded, OwnFacts, count_for_case, fold
@@ -242,7 +243,7 @@ def receive(
 
     An erasure leaves the residue of the case (rule 10), and so does a fact beyond the number a case may have.
     """
-    if fact.type == "erased" and fact.topic == "ticket" and origin is None and case.closed != "erased":
+    if fact.type == "erased" and fact.topic == "ticket" and origin is None and _is_erased_by(case, fact):
         judged = assess(case, catalogue, policy, Clock.at(fact.delivered_ms)).case
         return close(judged, "erased", case, fact.delivered_ms + policy.memory_ms), "applied"
     new, reception = case.advance(fact, origin)
@@ -250,6 +251,14 @@ def receive(
         judged = assess(new, catalogue, policy, Clock(case.judged_ms, 0)).case  # so that all its units are counted
         return close(judged, "overflow", case), reception
     return new, reception
+
+
+def _is_erased_by(case: Case, fact: Fact) -> bool:
+    """Whether an erasure takes effect: no copy of another event (rule 1), nor voided before its delivery (rule 5)."""
+    if case.closed is not None:
+        return case.closed != "erased"
+    known = case.advance(fact)[0].facts
+    return fact in effective([one for one in known if one.delivered_ms <= fact.delivered_ms])
 
 
 def close(case: Case, closing: Closing, published: Case, expires_ms: int = NEVER_MS) -> Case:
