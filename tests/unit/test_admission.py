@@ -34,6 +34,8 @@ def rejection(changed: Event, delivered_ms: int | None = None) -> RejectedError:
         ({**corrected("0h", "e1", {}), "set": {"at": NAIVE}}, "set.at"),
         ({**corrected("0h", "e1", {}), "set": {"due": NAIVE}}, "set.due"),
         ({**event("ticket.invented", "0h"), "at": NAIVE}, "at"),
+        ({**event("ticket.invented", "0h"), "window_end": NAIVE}, "window_end"),
+        ({**event("ticket.resolved", "0h"), "due": NAIVE}, "due"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

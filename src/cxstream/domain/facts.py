@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -102,6 +102,7 @@ _DEFAULTS = {
 _DEFAULT_TEXTS = {key: default for key, default in _DEFAULTS.items() if isinstance(default, str)}
 _DEFAULT_COUNTS = {key: default for key, default in _DEFAULTS.items() if isinstance(default, int)}
 """What an absent field means, by topic, type and name."""
+_OFFSET = "RFC 3339 with an offset, like 2026-03-02T10:00:00+01:00"
 _AT_MOST = f" of at most {vocabulary.LONGEST_TEXT} characters"
 _LARGEST_COUNT = 1 << 53
 """Beyond this JSON does not keep whole numbers exact."""
@@ -130,6 +131,7 @@ def admit(event: Mapping[str, object], delivered_ms: int | None = None, *, skew_
         raise RejectedError("invalid", "topic", f"one of {', '.join(vocabulary.TOPICS)}")
     at_ms = _time("at", event.get("at"))
     declared = vocabulary.fields_of(topic, event_type) or {}
+    _refuse_naive(event, vocabulary.TIME_FIELDS & event.keys() - declared.keys())
     fields: dict[str, Value] = {}
     for name, field in declared.items():
         value = event.get(name)
@@ -165,12 +167,24 @@ def _time(name: str, value: object) -> int:
         try:
             instant_ms = instant.parse_instant(value)
         except instant.NaiveTimeError:
-            raise RejectedError("naive_time", name, "RFC 3339 with an offset, like 2026-03-02T10:00:00+01:00") from None
+            raise RejectedError("naive_time", name, _OFFSET) from None
         except (ValueError, OverflowError):
             instant_ms = None
     if _is_instant(instant_ms):
         return int(instant_ms)  # type: ignore[call-overload,no-any-return]  # _is_instant has checked it
     raise RejectedError("invalid", name, "an RFC 3339 time with an offset, between 1970 and 9999")
+
+
+def _refuse_naive(event: Mapping[str, object], undeclared: Iterable[str]) -> None:
+    """Raise RejectedError for a time without offset in a field that the type does not have, and drops (rule 1)."""
+    for name in sorted(undeclared):
+        value = event[name]
+        try:
+            instant.parse_instant(value if isinstance(value, str) else "")
+        except instant.NaiveTimeError:
+            raise RejectedError("naive_time", name, _OFFSET) from None
+        except (ValueError, OverflowError):
+            continue  # no time, or none that can be told: it is dropped
 
 
 def _is_instant(value: object) -> bool:
