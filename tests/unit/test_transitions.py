@@ -5,7 +5,22 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from cases import POLICY, Event, arrived, completed, corrected, erased, event, facts, ms, opened, reopened, scheduled
+from cases import (
+    POLICY,
+    Event,
+    arrived,
+    cancelled,
+    completed,
+    corrected,
+    erased,
+    event,
+    facts,
+    ms,
+    opened,
+    reopened,
+    scheduled,
+    voided,
+)
 from cxstream.domain.cases import Case
 from cxstream.engine.assess import Catalogue, Clock, anonymous, assess, close, receive
 from cxstream.engine.transitions import MOST_EVIDENCE, Announcement, announcements, to_write
@@ -78,6 +93,30 @@ def test_a_case_judged_twice_before_it_is_written_skips_no_number() -> None:
         assert (one.evidence, one.account_ref) == ((), None)
     assert published.of("first_time_fix", announced).reason == "erased"
     assert published.of("on_time_arrival", announced).announced == "final_hit"
+
+
+def test_what_was_taken_back_is_remembered_of_a_sign_that_is_not_judged_for_a_while() -> None:
+    """It comes back under the number it had and with the same content."""
+    published = Published()
+    published.judge("3h", *FIXED)
+    missed = published.of("first_time_fix", published.judge("5h", reopened("5h"))).verdict
+    assert missed.retracted
+    published.catalogue = {name: sign for name, sign in CATALOGUE.items() if name != "first_time_fix"}
+    published.judge("6h", event("ticket.assigned", "6h"))
+    published.catalogue = CATALOGUE
+    published.judge("7h", event("ticket.assigned", "7h"))
+    assert published.case is not None
+    assert [one for one in published.case.verdicts if one.sign == "first_time_fix"] == [missed]
+
+
+def test_a_decided_unit_that_was_none_for_a_while_was_taken_back() -> None:
+    """A verdict withdrawn with its unit counts as taken back once the unit is there again."""
+    published = Published()
+    published.judge("59d", opened(), completed("58d", "not_fixed"), settled="0h")
+    gone = published.judge("59d", cancelled("2d", named="K"), settled="0h")
+    assert published.of("visit_productive", gone).announced == "withdrawn"
+    back = published.of("visit_productive", published.judge("59d", voided("3d", "K"), settled="0h"))
+    assert (back.announced, back.verdict.retracted) == ("miss", True)
 
 
 def test_what_is_left_of_an_erased_case_announces_nothing() -> None:

@@ -70,8 +70,10 @@ def to_write(old: Case | None, new: Case, catalogue: Catalogue) -> Case:
         sequence, is_new = _numbered(verdict, was, first)
         if is_new:
             transitions.append(Transition(index, *_said(was)))
+        retracted = verdict.retracted or (isinstance(was, Withdrawn) and was.verdict.retracted)
+        is_as_judged = (sequence, retracted) == (verdict.sequence, verdict.retracted)
         verdicts.append(
-            verdict if verdict.sequence == sequence else msgspec.structs.replace(verdict, sequence=sequence)
+            verdict if is_as_judged else msgspec.structs.replace(verdict, sequence=sequence, retracted=retracted)
         )
     withdrawn: list[Withdrawn] = []
     for was in before.values() if new.facts or new.verdicts else ():
@@ -79,9 +81,9 @@ def to_write(old: Case | None, new: Case, catalogue: Catalogue) -> Case:
             withdrawn.append(was)
         elif was.sign in catalogue:
             transitions.append(Transition(len(verdicts) + len(withdrawn), *_said(was)))
-            withdrawn.append(
-                Withdrawn(msgspec.structs.replace(was, sequence=was.sequence + 1, sealed=False), is_no_unit=True)
-            )
+            retracted = was.retracted or was.decided
+            told = msgspec.structs.replace(was, sequence=was.sequence + 1, sealed=False, retracted=retracted)
+            withdrawn.append(Withdrawn(told, is_no_unit=True))
         else:
             withdrawn.append(Withdrawn(was, is_no_unit=False))
     return msgspec.structs.replace(new, verdicts=verdicts, transitions=transitions, withdrawn=withdrawn)
