@@ -62,7 +62,8 @@ def test_what_is_due_is_a_miss_just_after_and_no_miss_of_the_clock_comes_unannou
             due = {unit: one.due_ms for unit, one in said.items() if unit[0] != "parts_ready" and one.due_ms < NEVER_MS}
             assert all(said[unit].verdict == "pending" for unit in due)
             for unit, due_ms in due.items():
-                if now_ms <= due_ms < said[unit].seal_ms:
+                assert due_ms < said[unit].seal_ms
+                if now_ms <= due_ms:
                     announced += 1
                     before, after = (said_at(facts, now_ms, at_ms)[unit] for at_ms in (due_ms, due_ms + 1))
                     assert (before.verdict, after.verdict) == ("pending", "miss"), (seed, now_ms, unit, before, after)

@@ -9,7 +9,22 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cases import Event, arrived, booked, cancelled, delivered, event, ms, opened, planned, resolved, rfc3339, scheduled
+from cases import (
+    Event,
+    arrived,
+    booked,
+    cancelled,
+    delivered,
+    event,
+    ms,
+    opened,
+    planned,
+    reopened,
+    rescheduled,
+    resolved,
+    rfc3339,
+    scheduled,
+)
 from cxstream.cli import main
 from cxstream.config import load
 from cxstream.domain.instant import MINUTE_MS, NEVER_MS
@@ -22,7 +37,13 @@ from cxstream.vital_signs import CATALOGUE
 
 WINDOWS = load(None, {}).windows()
 VISIT = [opened(), scheduled("1h", "20h", "22h")]
+SET_OUT = event("dispatch.en_route", "19h", visit_id="V1")
 COMMITMENT = event("ticket.commitment_made", "1h", commitment_id="K1", due="9h")
+NEVER_MENDED = [
+    *(opened(), resolved("3h"), reopened("5h")),
+    *(event("ticket.customer_updated", f"{24 * day}h") for day in range(1, 33)),
+]
+"""Sealed at 795h."""
 LINE = event("parts.required", "2h", line_id="L1", visit_id="V1", qty=2)
 
 
@@ -45,8 +66,18 @@ def allocated(at: str, qty: int = 1) -> Event:
     ("events", "sign", "now", "expected"),
     [
         (VISIT, "on_time_arrival", "19h", "22h15m"),
-        ([*VISIT, event("dispatch.en_route", "19h", visit_id="V1")], "on_time_arrival", "19h", None),
+        ([*VISIT, SET_OUT], "on_time_arrival", "19h", None),
         ([*VISIT, arrived("21h")], "on_time_arrival", "21h", None),
+        (
+            [
+                *VISIT,
+                event("dispatch.en_route", "19h", visit_id="V1"),
+                rescheduled("19h30m", "40h", "42h", by="customer"),
+            ],
+            "on_time_arrival",
+            "41h",
+            "42h15m",
+        ),
         (VISIT, "on_time_arrival", "23h", None),
         ([opened(), planned("1h")], "on_time_arrival", "19h", None),
         ([*VISIT, LINE], "parts_ready", "3h", "20h"),
@@ -65,11 +96,16 @@ def allocated(at: str, qty: int = 1) -> Event:
         ([opened()], "no_silence", "1h", "24h"),
         ([opened(), event("ticket.customer_updated", "5h")], "no_silence", "6h", "29h"),
         ([opened(), resolved("5h")], "no_silence", "6h", None),
+        ([*NEVER_MENDED, event("ticket.customer_updated", "770h")], "no_silence", "775h", "794h"),
+        ([*NEVER_MENDED, event("ticket.customer_updated", "772h")], "no_silence", "775h", None),
         ([opened(), cancelled("1h")], "first_response", "2h", None),
     ],
 )
 def test_when_a_unit_is_due(events: list[Event], sign: str, now: str, expected: str | None) -> None:
-    """A pending unit is due at the instant after which nothing can save it; help on its way counts (rule 26)."""
+    """A pending unit is due at the instant after which nothing can save it, if that is before its seal (rule 26).
+
+    Help on its way counts, which set out for the window promised now.
+    """
     assert due(events, sign, now) == (None if expected is None else str(ms(expected)))
 
 

@@ -410,7 +410,7 @@ def judge_unit(
         elif sealed:
             verdict, reason = "excluded", f"{UNKNOWN_AT_SEAL}{reason}"
         else:
-            verdict, due_ms = outcome, judgement.due_ms
+            verdict, due_ms = outcome, judgement.due_ms if judgement.due_ms < seal_ms else NEVER_MS
         old = published.get((name, unit_id))
         new = Verdict(
             name,

@@ -69,7 +69,8 @@ def _not_arrived(evidence: Evidence, visit: Visit, promise: Promise, clock_ms: i
     proof = (promise.made.event_id,)
     if clock_ms > grace_ends_ms:
         return Judgement("miss", "no_show", grace_ends_ms, proof, silent_topics=("dispatch",))
-    due_ms = NEVER_MS if visit.departures else grace_ends_ms
+    is_on_its_way = any(fact.at_ms >= promise.made.at_ms for fact in visit.departures)
+    due_ms = NEVER_MS if is_on_its_way else grace_ends_ms
     return Judgement("pending", "awaited", None, proof, grace_ends_ms + 1, due_ms)
 
 
