@@ -11,6 +11,7 @@ import pytest
 from cxstream.domain.instant import DAY_MS
 from cxstream.engine.assess import NOT_JUDGED
 from cxstream.kafka.changelog_table import PartitionLostError
+from cxstream.kafka.partition_batches import Record
 from parts.accounts import dispositions
 from parts.agent import Broker, Life
 from parts.lives import KEEPS_ALL, cases_of, lived, meaning, sent, verdicts_of
@@ -83,4 +84,26 @@ def test_judging_that_a_rebalance_breaks_off_begins_anew() -> None:
         assert not [case for case in cases_of(broker).values() if case.judged_under == NOT_JUDGED], seed
         assert not life.partition.is_to_recheck
         met += waiting
+    assert met > 20
+
+
+def test_a_case_that_grows_too_large_is_closed_with_all_its_units() -> None:
+    """They are counted as excluded, whether the case had been judged before or judging it was put off."""
+    met = 0
+    for seed in SEEDS:
+        records = sent(seed, random.Random(seed))
+        now_ms = records[-1].record.timestamp if records else 0
+        taken: dict[str, list[Record]] = {}
+        for offset, one in enumerate(records):
+            taken.setdefault(one.topic, []).append(one.record._replace(offset=offset))
+        closed = []
+        for puts_off in (False, True):
+            broker = Broker()
+            life = Life(broker, wall_ms=lambda: now_ms)  # noqa: B023
+            life.agent.max_record_bytes = 10
+            life.partition.puts_off = puts_off
+            asyncio.run(life.process_all(taken))
+            closed.append(verdicts_of(broker))
+        assert meaning(closed[True]) == meaning(closed[False]), seed
+        met += len(closed[True])
     assert met > 20

@@ -20,7 +20,18 @@ from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.instant import DAY_MS, SECOND_MS
 from cxstream.domain.policy import Policy
 from cxstream.domain.vocabulary import TOPICS, fields_of
-from cxstream.engine.assess import Assessment, Catalogue, Clock, anonymous, assess, close, fingerprint, put_off, receive
+from cxstream.engine.assess import (
+    NOT_JUDGED,
+    Assessment,
+    Catalogue,
+    Clock,
+    anonymous,
+    assess,
+    close,
+    fingerprint,
+    put_off,
+    receive,
+)
 from cxstream.engine.boards import Board, Postings, for_members, told_by, told_crowded
 from cxstream.engine.source_quality import Rejection, SourceQuality
 from cxstream.engine.transitions import Announcement, announcements, to_write
@@ -570,7 +581,7 @@ class CaseAgent:
         known = [taken for taken in in_hand.values() if not taken.is_unknown]
         written: list[_Written] = []
         for count, taken in enumerate(known, start=1):
-            written += self._written(taken)
+            written += self._written(taken, clock)
             if count % BREATHE_EVERY_RECORDS == 0:
                 await self._breathe(partition)
         await self._write(partition, written, [self._write_boards(partition, boards)] if boards else ())
@@ -659,7 +670,7 @@ class CaseAgent:
                 for one in announcements(read_case(data), self.catalogue, self.policy):
                     yield offset, one
 
-    def _written(self, taken: _CaseInHand) -> Iterator[_Written]:
+    def _written(self, taken: _CaseInHand, clock: Clock) -> Iterator[_Written]:
         """Yield the record to write of a case, none of one that is erased and has nothing to announce.
 
         One too large for the changelog leaves its residue (overflow).
@@ -671,6 +682,8 @@ class CaseAgent:
         data = write(new)
         if len(data) > self.max_record_bytes:
             published = replace(old or Case(new.case_id), judged_ms=new.judged_ms)
+            if new.judged_under == NOT_JUDGED:  # so that all its units are counted
+                new = assess(new, self.catalogue, self.policy, clock).case
             new = to_write(old, close(new, "overflow", published), self.catalogue)
             data = write(new)
         announced = () if new is old else (*announcements(new, self.catalogue, self.policy, taken.evidence),)
