@@ -55,7 +55,7 @@ bench: .venv/.dev $(if $(filter engines,$(or $(ONLY),engines)),$(PEERS)/.made) #
 
 .PHONY: histories
 histories: .venv/.dev ## Judge HISTORIES=10000 random case histories twice, by the engine and by the oracle (ARGS="-n 2")
-	@CXSTREAM_HISTORIES=$(or $(HISTORIES),10000) $(BIN)/python -m pytest tests/property/test_oracle.py \
+	@CXSTREAM_TEST_HISTORIES=$(or $(HISTORIES),10000) $(BIN)/python -m pytest tests/property/test_oracle.py \
 		-k "agrees_with_the_oracle or agree_on_merged_cases" $(ARGS)
 
 .PHONY: fuzz
@@ -103,7 +103,7 @@ render: .venv/.dev ## Generate rules, dashboards, inventories and reference page
 	@$(BIN)/cxstream render
 
 .PHONY: real-data
-real-data: .venv/.dev ## Generate docs/real-data.md from the public logs in ../shared (or CXSTREAM_SHARED)
+real-data: .venv/.dev ## Generate docs/real-data.md from the public logs in ../shared (or CXSTREAM_TEST_SHARED)
 	@$(BIN)/python scripts/real-data
 
 .PHONY: kafka

@@ -14,7 +14,7 @@ from cxstream.offline.conformance import Outcome, Reorder, read_scenarios, run
 from cxstream.offline.events_file import Delivered
 from cxstream.vital_signs import CATALOGUE
 
-SHARED = Path(os.environ.get("CXSTREAM_SHARED", Path(__file__).parents[2].parent / "shared"))
+SHARED = Path(os.environ.get("CXSTREAM_TEST_SHARED", Path(__file__).parents[2].parent / "shared"))
 SAMPLE = SHARED / "scenarios" / "sample.json"
 ORDERS = 50
 """Orders of processing, with every event once and with every event twice."""
@@ -24,7 +24,7 @@ ORDERS = 50
 def scenarios() -> list[dict[str, Any]]:
     """Return the scenarios of the sample."""
     if not SAMPLE.exists():
-        pytest.skip(f"SAMPLE SCENARIOS NOT RUN: {SAMPLE} is not there; set CXSTREAM_SHARED to the shared folder")
+        pytest.skip(f"SAMPLE SCENARIOS NOT RUN: {SAMPLE} is not there; set CXSTREAM_TEST_SHARED to the shared folder")
     return [dict(scenario) for scenario in read_scenarios(SAMPLE)]
 
 

@@ -11,6 +11,8 @@ import click
 import pytest
 
 from cxstream.cli import main
+from cxstream.config import load
+from cxstream.config.reading import variables
 from cxstream.vital_signs import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +89,14 @@ def test_paths_exist(page: Path) -> None:
     """Every path of the repository that is named in code is there; `<name>` stands for any."""
     for path in _PATH.findall(re.sub(r"\S*<\w+>\S*", "", code_of(page))):
         assert (ROOT / path).exists(), path
+
+
+def test_variables_for_development_are_no_settings() -> None:
+    """What the Makefile, scripts and CONTRIBUTING name CXSTREAM_... is a setting, or a variable no command minds."""
+    files = [ROOT / "Makefile", ROOT / "CONTRIBUTING.md", *(file for file in ROOT.glob("scripts/*") if file.is_file())]
+    named = {name for file in files for name in re.findall(r"\bCXSTREAM_[A-Z_]*[A-Z]\b", file.read_text("utf-8"))}
+    assert {"CXSTREAM_TEST_SHARED", "CXSTREAM_TEST_HISTORIES"} <= named
+    load(None, dict.fromkeys(named - variables(), "x"))
 
 
 def test_the_listing_of_folders_is_whole() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("CXSTREAM_SHARED", TESTS.parents[1] / "shared"))
+SHARED = Path(os.environ.get("CXSTREAM_TEST_SHARED", TESTS.parents[1] / "shared"))
 PAGE = SHARED / "spec" / "vital-signs.md"
 LAST_RULE = 26
 
@@ -76,6 +76,6 @@ def test_no_test_cites_a_rule_that_is_not_there() -> None:
 def test_the_page_has_these_rules() -> None:
     """The page numbers its rules 1 to 26 without a gap."""
     if not PAGE.exists():
-        pytest.skip(f"THE PAGE WAS NOT READ: {PAGE} is not there; set CXSTREAM_SHARED to the shared folder")
+        pytest.skip(f"THE PAGE WAS NOT READ: {PAGE} is not there; set CXSTREAM_TEST_SHARED to the shared folder")
     numbers = [int(number) for number in re.findall(r"^(\d+)\. ", PAGE.read_text("utf-8"), re.MULTILINE)]
     assert numbers == list(range(1, LAST_RULE + 1))

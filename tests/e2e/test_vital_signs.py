@@ -39,7 +39,7 @@ from parts.worker import Samples, WorkerProcess
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_a_broker_that_keeps_its_promises")]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("CXSTREAM_SHARED", REPOSITORY.parent / "shared"))
+SHARED = Path(os.environ.get("CXSTREAM_TEST_SHARED", REPOSITORY.parent / "shared"))
 
 DEFAULT_WINDOWS = load(None, {}).windows()
 NO_FEED_IS_DEAD = {"CXSTREAM_KAFKA_SOURCE_SILENT_AFTER": "ticket=0s"}
@@ -187,7 +187,9 @@ def machine_failures(request: pytest.FixtureRequest) -> list[Delivery]:
     files = [SHARED / "data" / "azure_pdm" / f"PdM_{name}.csv" for name in ("failures", "maint", "errors")]
     missing = [str(path) for path in files if not path.exists()]
     if missing:
-        message = f"NOT PROVEN: {request.node.name}: no {', '.join(missing)}; set CXSTREAM_SHARED to the shared folder"
+        message = (
+            f"NOT PROVEN: {request.node.name}: no {', '.join(missing)}; set CXSTREAM_TEST_SHARED to the shared folder"
+        )
         capture = request.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             sys.stderr.write(f"\n{message}\n")

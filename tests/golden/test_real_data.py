@@ -48,5 +48,5 @@ def test_without_the_logs_nothing_is_written(
     monkeypatch.setattr("sys.argv", ["real-data"])
     assert SCRIPT.main() == 2
     assert "calls_a.csv" in (said := capsys.readouterr().err)
-    assert "set CXSTREAM_SHARED" in said
+    assert "set CXSTREAM_TEST_SHARED" in said
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import pytest
 from oracle.evaluator import Verdict, evaluate, local_midnight, parse_time
 from oracle.histories import in_segments, interesting_clocks, random_history, rfc3339, segment_policies
 
-SHARED = Path(os.environ.get("CXSTREAM_SHARED", Path(__file__).parents[2].parent / "shared"))
+SHARED = Path(os.environ.get("CXSTREAM_TEST_SHARED", Path(__file__).parents[2].parent / "shared"))
 SAMPLE = SHARED / "scenarios" / "sample.json"
 UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000}
 
@@ -34,7 +34,7 @@ def sample() -> list[dict[str, Any]]:
 def test_sample_scenario(scenario: dict[str, Any]) -> None:
     """Every expectation of a sample scenario holds at every checkpoint."""
     if scenario["id"] == "absent":
-        pytest.skip(f"SAMPLE SCENARIOS NOT RUN: {SAMPLE} is not there; set CXSTREAM_SHARED to the shared folder")
+        pytest.skip(f"SAMPLE SCENARIOS NOT RUN: {SAMPLE} is not there; set CXSTREAM_TEST_SHARED to the shared folder")
     for checkpoint in (scenario, *scenario.get("earlier", [])):
         verdicts = evaluate(scenario["events"], checkpoint["as_of"]).verdicts
         for key, expected in checkpoint["expect"].items():

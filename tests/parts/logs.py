@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("CXSTREAM_SHARED", REPOSITORY.parent / "shared")) / "data"
+DATA = Path(os.environ.get("CXSTREAM_TEST_SHARED", REPOSITORY.parent / "shared")) / "data"
 
 Event = dict[str, Any]
 
@@ -25,7 +25,7 @@ def require_files(request: pytest.FixtureRequest, *paths: Path) -> None:
     missing = [str(path) for path in paths if not path.exists()]
     if not missing:
         return
-    message = f"NOT PROVEN: {request.node.name}: no {', '.join(missing)}; set CXSTREAM_SHARED to the shared folder"
+    message = f"NOT PROVEN: {request.node.name}: no {', '.join(missing)}; set CXSTREAM_TEST_SHARED to the shared folder"
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else nullcontext():
         sys.stderr.write(f"\n{message}\n")

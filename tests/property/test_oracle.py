@@ -40,7 +40,7 @@ from oracle.evaluator import SIGNS, evaluate
 from oracle.histories import in_segments, interesting_clocks, random_history, segment_policies
 
 POLICY = Policy()
-HISTORIES = int(os.environ.get("CXSTREAM_HISTORIES", "350"))
+HISTORIES = int(os.environ.get("CXSTREAM_TEST_HISTORIES", "350"))
 """How many random histories are judged twice: a few in every run of the tests, thousands by `make histories`."""
 ENTANGLED = HISTORIES * 2 // 7
 """How many of them merge their cases to and fro."""
