@@ -39,7 +39,11 @@ def job(kafka: str) -> Job:
 def settings(job: Job) -> dict[str, str]:
     """Return the variables by which commands and examples find the job's brokers and topics."""
     topics = {f"CXSTREAM_KAFKA_TOPICS_{kind.upper()}": name for kind, name in job.topics.items()}
-    return {"CXSTREAM_KAFKA_BOOTSTRAP": job.bootstrap, **topics}
+    return {
+        "CXSTREAM_KAFKA_BOOTSTRAP": job.bootstrap,
+        "CXSTREAM_KAFKA_PARTITIONS": str(job.partitions),
+        **topics,
+    }
 
 
 def emit(job: Job, *arguments: str, **more: str) -> Result:
@@ -97,7 +101,9 @@ def test_a_broker_that_is_not_there_is_an_error(job: Job) -> None:
     assert "cxstream-producer" not in {thread.name for thread in threading.enumerate()}
     result = emit(job, "--sample", "ticket.opened", CXSTREAM_KAFKA_BOOTSTRAP=nowhere)
     assert result.exit_code == 1
-    assert f"the brokers of {nowhere} did not take the events" in result.stderr
+    assert result.stderr.startswith(f"Error: no broker of {nowhere} could be reached (")
+    assert "kafka.bootstrap" in result.stderr
+    assert "KafkaConnectionError" not in result.stderr
 
 
 @pytest.mark.parametrize("script", ["sync_producer.py", "asyncio_producer.py"])
@@ -180,6 +186,20 @@ def test_emit_sends_nothing_if_a_line_is_wrong(job: Job, tmp_path: Path) -> None
     assert trusted.exit_code == 0
     (record,) = job.read(job.topics["ticket"])
     assert record.headers == ((DELIVERED_AT, NOW.isoformat().encode()),)
+
+
+def test_emit_writes_to_no_topic_that_workers_refuse(kafka: str) -> None:
+    """A topic that is missing or has other partitions is told with the fix; nothing is sent, and no topic created."""
+    job = Job(kafka, "upstream")
+    job.declare_miscounted("dispatch", 1)
+    for kind, sample, found in (("ticket", "opened", "is missing"), ("dispatch", "arrived", "has 1 partitions")):
+        result = emit(job, "--sample", f"{kind}.{sample}")
+        assert result.exit_code == 1
+        assert f"{job.topics[kind]} {found}; expected 4 partitions (kafka.partitions)" in result.stderr
+        assert "cxstream topics apply" in result.stderr
+    assert job.read(job.topics["dispatch"]) == []
+    job.declare_miscounted("ticket", 4)  # it would have one partition if emit had created it
+    assert emit(job, "--sample", "ticket.opened").exit_code == 0
 
 
 def test_emit_frames_for_a_registry_where_it_knows_the_ids(job: Job) -> None:

@@ -82,6 +82,8 @@ def emit(
     from aiokafka.errors import KafkaError  # noqa: PLC0415 - other commands need no Kafka client
 
     from cxstream.client.producer import wall_ms  # noqa: PLC0415
+    from cxstream.client.topics import WrongTopicsError  # noqa: PLC0415
+    from cxstream.kafka.connection import ConnectError  # noqa: PLC0415
     from cxstream.kafka.schemas import RegistryUnavailableError  # noqa: PLC0415
     from cxstream.upstream import emit as emitting  # noqa: PLC0415
     from cxstream.upstream.samples import UnknownTypeError, sample  # noqa: PLC0415
@@ -104,8 +106,10 @@ def emit(
         sent = asyncio.run(emitting.send(settings, events, partition))
     except (UnknownTypeError, RegistryUnavailableError, emitting.UntrustedTopicError) as error:
         raise click.ClickException(str(error)) from error
+    except (ConnectError, emitting.BrokersUnreachableError, WrongTopicsError) as error:
+        raise click.ClickException(str(error)) from error
     except KafkaError as error:
-        told = f"the brokers of {settings.kafka.bootstrap} did not take the events: {type(error).__name__}: {error}"
+        told = f"the brokers of {settings.kafka.bootstrap} did not take the events: {error}"
         raise click.ClickException(told) from error
     for one in sent:
         text = f"{one.topic} partition {one.partition} offset {one.offset}: case {one.case_id}, event {one.event_id}"

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from cxstream.client.topics import WrongTopicsError, check_topics
 from cxstream.ingress.intake import Record
 from cxstream.ingress.limits import InFlight
 from cxstream.kafka.partitioner import partition_of
@@ -31,10 +31,6 @@ LINGER_MS = 5
 BATCH_BYTES = 256 * 1024
 MAX_EVENT_BYTES = 1024 * 1024 - 8 * 1024
 """Of an event as it is written: brokers take 1 MiB by default, with key, header and framing."""
-
-
-class _WrongTopicsError(Exception):
-    """The source topics are not as they are configured; the text says which and what to mend."""
 
 
 class Connection(NamedTuple):
@@ -161,16 +157,16 @@ class Producing:
     async def _connect(self) -> None:
         while self._producer is None:
             try:
-                await self._check_topics()
+                await check_topics(*self._connection, self._topics.values(), self._partitions)
                 self._producer = await self._started()
-            except (KafkaError, OSError, TimeoutError, _WrongTopicsError) as error:
+            except (KafkaError, OSError, TimeoutError, WrongTopicsError) as error:
                 self._wait_because(error)
                 await asyncio.sleep(PAUSE_SECONDS)
         logger.info("connected to %s", self._connection.bootstrap)
 
     def _wait_because(self, error: Exception) -> None:
         said = str(error) or type(error).__name__
-        if not isinstance(error, _WrongTopicsError):
+        if not isinstance(error, WrongTopicsError):
             said = f"no broker of {self._connection.bootstrap} could be asked ({said})"
         if said != self._missing:
             logger.warning("%s", said)
@@ -196,30 +192,3 @@ class Producing:
             await producer.stop()
             raise
         return producer
-
-    async def _check_topics(self) -> None:
-        """Raise _WrongTopicsError unless the source topics are there with the partitions configured.
-
-        All topics are listed: to ask for one by name would create it where the brokers create topics by themselves.
-        """
-        admin = AIOKafkaAdminClient(
-            bootstrap_servers=self._connection.bootstrap,
-            request_timeout_ms=int(REQUEST_SECONDS * 1000),
-            **self._connection.client,
-        )
-        try:
-            await admin.start()
-            described = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
-        finally:
-            await admin.close()
-        wrong = [
-            f"{name}: {f'has {described[name]} partitions' if described.get(name) else 'missing'}"
-            for name in self._topics.values()
-            if described.get(name) != self._partitions
-        ]
-        if wrong:
-            raise _WrongTopicsError(
-                f"{len(wrong)} source topics cannot be written: {', '.join(wrong)}; expected {self._partitions}"
-                " partitions each (kafka.partitions). A worker says at start how to mend that, and creates what is"
-                " missing where kafka.declare_topics is true."
-            )

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from aiokafka.errors import KafkaError
+
 from cxstream.client.producer import AsyncProducer, Sent, wall_ms
 from cxstream.client.records import SEEN, Record, Records
+from cxstream.client.topics import check_topics
 from cxstream.config import Settings
 from cxstream.domain.facts import RejectedError
+from cxstream.kafka.connection import ConnectError
+from cxstream.kafka.reaching import reach
 from cxstream.kafka.schemas import RegistryUnavailableError, Schemas
 from cxstream.offline.events_file import WrongLine
 from cxstream.upstream.event_files import read_lines
@@ -18,6 +23,10 @@ from cxstream.worker import connection_of, registry_of
 
 class UntrustedTopicError(ValueError):
     """Events state when they were delivered (`seen`), on a topic where that is not believed."""
+
+
+class BrokersUnreachableError(Exception):
+    """No broker could be spoken to; the text says why, and what to look at."""
 
 
 def read_all(paths: Iterable[Path], records: Records) -> tuple[list[Record], list[WrongLine]]:
@@ -74,6 +83,22 @@ def records_of(settings: Settings, schema_ids: Mapping[int, str]) -> Records:
 
 
 async def send(settings: Settings, records: Sequence[Record], partition: int | None) -> list[Sent]:
-    """Send records to the configured brokers, and return where each is, in their order. Raises KafkaError."""
-    async with AsyncProducer(settings.kafka.bootstrap, client=connection_of(settings).client) as producer:
+    """Send records to the configured brokers, and return where each is, in their order.
+
+    Raises BrokersUnreachableError; WrongTopicsError if a topic of theirs is missing or has other partitions than
+    configured; KafkaError. Nothing is sent then, but where a broker refuses or fails in the middle.
+    """
+    bootstrap, client = settings.kafka.bootstrap, connection_of(settings).client
+    try:
+        await reach(bootstrap, client)
+    except ConnectError:
+        raise
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise BrokersUnreachableError(
+            f"no broker of {bootstrap} could be reached ({str(error) or type(error).__name__}); is the address right"
+            " (kafka.bootstrap), is the broker up and reachable, and do protocol and login fit its listener?"
+        ) from error
+    topics = dict.fromkeys(record.topic for record in records)
+    await check_topics(bootstrap, client, topics, settings.kafka.partitions)
+    async with AsyncProducer(bootstrap, client=client) as producer:
         return await producer.send_records(records, partition=partition)
