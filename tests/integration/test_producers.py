@@ -77,6 +77,8 @@ def test_producers_with_and_without_asyncio_send_the_same(job: Job) -> None:
     first = asyncio.run(run())
     with Producer(job.bootstrap, topics=job.topics) as producer:
         second = producer.send_all(events)
+        with pytest.raises(ValueError, match="partition: expected 0 to 3"):
+            producer.send_all(events, partition=99)
         with pytest.raises(RejectedError):
             producer.send({**events[0].document(), "priority": "P9"})
     records = job.read(job.topics["ticket"])

@@ -134,6 +134,8 @@ def test_an_empty_file_is_a_history_without_cases(tmp_path: Path) -> None:
     [
         (["--as-of", NAIVE], "with an offset"),
         (["--as-of", "yesterday"], "with an offset"),
+        (["--as-of", "9999-12-31T23:59:59-14:00"], "between 1970 and 9999 in UTC"),
+        (["--as-of", "0001-01-01T00:00:00+14:00"], "between 1970 and 9999 in UTC"),
         ([], "Missing option '--as-of'"),
         (["/nowhere/events.ndjson", "--as-of", "2026-03-02T10:00:00Z"], "does not exist"),
     ],
@@ -202,6 +204,7 @@ def test_conformance_names_signs_that_are_not_built(tmp_path: Path) -> None:
         ([*STORY, *STORY[:2], {**STORY[2], "technician_id": "T1"}], {"duplicate": 3}, True),
         ([*STORY, {**STORY[0], "at": NAIVE}], {"naive_time": 1}, True),
         ([*STORY, event("ticket.closed", "9h", seen="8h")], {"future": 1}, True),
+        ([*STORY, {**STORY[0], "seen": "9999-12-31T23:59:59-14:00"}], {"invalid": 1}, True),
         (STORY, {"duplicate": 1}, False),
         ([*STORY, *STORY[:1]], {}, False),
     ],
@@ -213,6 +216,28 @@ def test_conformance_checks_what_is_rejected(
     result = conformance(tmp_path, scenario(events=events, rejected=rejected))
     assert result.exit_code == (0 if holds else 1)
     assert ("X1 rejected: expected" in result.stdout) is not holds
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"id": 5}, "scenario 5: id: expected text"),
+        ({"events": [5]}, "scenario X1: events: expected a list of events, each an object"),
+        ({"as_of": 5}, "scenario X1: as_of: expected an RFC 3339 time with an offset"),
+        ({"as_of": "9999-12-31T23:59:59-14:00"}, "scenario X1: as_of: expected an RFC 3339 time with an offset"),
+        ({"expect": ["on_time_arrival@V1"]}, 'scenario X1: expect: expected an object of "sign@unit": verdict'),
+        ({"earlier": 5}, "scenario X1: earlier: expected a list of objects, each with as_of and expect"),
+        ({"earlier": [{"as_of": rfc3339("1h")}]}, "scenario X1: earlier 1: expect: expected an object"),
+        ({"rejected": 5}, "scenario X1: rejected: expected an object of reason: count"),
+    ],
+)
+def test_conformance_names_scenario_and_field_of_what_it_cannot_read(
+    tmp_path: Path, changed: dict[str, object], said: str
+) -> None:
+    """A scenario with a wrong field is an error that names the scenario, the field and what is expected; status 1."""
+    result = conformance(tmp_path, scenario(id="X0"), scenario(**changed))
+    assert result.exit_code == 1
+    assert said in result.stderr
 
 
 @pytest.mark.parametrize("content", ['{"id": "X1"}', "[1, 2]", "[{}]", "not json"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import fastavro
@@ -183,6 +185,32 @@ def avro_file(
         records.append({**event, "asset_id": event.get("asset_id"), "payload": (branch, payload)})
     fastavro.writer(out, schema, records, codec=codec)
     path.write_bytes(out.getvalue())
+
+
+def test_events_are_read_from_pipes(tmp_path: Path) -> None:
+    """What cannot be set back is read as a file is, NDJSON (the number of a line counts empty ones) and Avro."""
+    avro = tmp_path / "events.avro"
+    avro_file(avro, [{**OPENED, "at": 1_772_438_400_000}] * 3)
+    for content, records in ((b"\n" + json.dumps(OPENED).encode() + b"\n{", 2), (avro.read_bytes(), 3), (b"", 0)):
+        pipe = tmp_path / f"pipe{records}"
+        os.mkfifo(pipe)
+        writer = Thread(target=pipe.write_bytes, args=(content,))
+        writer.start()
+        result = CliRunner().invoke(main, ["validate", str(pipe), "--as-of", AS_OF, "--json"])
+        writer.join()
+        assert json.loads(result.stdout)["records"] == records
+        if records == 2:
+            assert found(result) == [(3, "error", "invalid", None)]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_file_may_be_named_in_any_bytes(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """A file name that is not UTF-8 is told with a mark where it cannot be read."""
+    file = tmp_path / os.fsdecode(b"events-\xff.ndjson")
+    file.write_text("{")
+    result = CliRunner().invoke(main, ["validate", str(file), "--as-of", AS_OF, *options])
+    assert result.exit_code == 2
+    assert "events-\ufffd.ndjson" in result.stdout
 
 
 def test_avro_files_are_read_record_by_record(tmp_path: Path) -> None:

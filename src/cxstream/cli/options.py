@@ -11,7 +11,8 @@ from typing import NoReturn
 import click
 
 from cxstream.config import ConfigError, Settings, load
-from cxstream.domain.instant import parse_instant
+from cxstream.domain.instant import LATEST_MS, parse_instant
+from cxstream.domain.vocabulary import LONGEST_TEXT
 from cxstream.offline.events_file import WrongLine
 from cxstream.vital_signs import TIERS
 
@@ -30,9 +31,29 @@ class Instant(click.ParamType):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read it; a usage error says what was expected."""
         try:
-            return parse_instant(str(value))
+            instant_ms = parse_instant(str(value))
         except ValueError:
             self.fail("expected an RFC 3339 time with an offset, like 2026-03-02T10:00:00Z", param, ctx)
+        if not 0 <= instant_ms <= LATEST_MS:
+            self.fail("expected a time between 1970 and 9999 in UTC", param, ctx)
+        return instant_ms
+
+
+class CaseId(click.ParamType):
+    """The id of a case, as events have it."""
+
+    name = "ID"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it; a usage error says what was expected."""
+        case_id = str(value)
+        try:
+            right = 0 < len(case_id) <= LONGEST_TEXT and bool(case_id.encode())
+        except UnicodeEncodeError:
+            right = False
+        if not right:
+            self.fail(f"expected non-empty text in UTF-8 of at most {LONGEST_TEXT} characters", param, ctx)
+        return case_id
 
 
 class Tiers(click.ParamType):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from cxstream.cli.options import CONFIG, FILE, FILES, WRONG_INPUT, Instant, end, settings_of
+from cxstream.cli.options import CONFIG, FILE, FILES, WRONG_INPUT, CaseId, Instant, end, settings_of
 
 if TYPE_CHECKING:
     from cxstream.kafka.schemas import Registry
@@ -57,7 +57,9 @@ def validate(
 @click.option(
     "--sample", "samples", multiple=True, metavar="TYPE", help="Send a sample, like ticket.opened. Repeatable."
 )
-@click.option("--case", "case_id", default="SAMPLE-1", show_default=True, help="The case of the samples.")
+@click.option(
+    "--case", "case_id", type=CaseId(), default="SAMPLE-1", show_default=True, help="The case of the samples."
+)
 @click.option("--dry-run", is_flag=True, help="Send nothing; print the events as NDJSON.")
 @click.option(
     "--confluent", is_flag=True, help="Confluent framing with the registry's ids; else single-object encoding."
@@ -91,6 +93,9 @@ def emit(
     if not files and not samples:
         raise click.UsageError("nothing to send: name files, or --sample TYPE")
     settings = settings_of(config_path)
+    if partition is not None and partition >= settings.kafka.partitions:
+        said = f"{partition} is not a partition: expected 0 to {settings.kafka.partitions - 1} (kafka.partitions)"
+        raise click.BadParameter(said, param_hint="--partition")
     try:
         ids = asyncio.run(emitting.registered_ids(settings)) if confluent else {}
         records = emitting.records_of(settings, ids)

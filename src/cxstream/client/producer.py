@@ -90,8 +90,9 @@ class AsyncProducer:
     async def send(self, event: Sendable, *, partition: int | None = None) -> Sent:
         """Send one event and return when it is acknowledged.
 
-        Raises RejectedError, with the field and what is expected there, before anything is sent; KafkaError if the
-        brokers do not take it. Sending it again is safe: the same event_id with the same content is one fact.
+        Raises RejectedError, with the field and what is expected there, before anything is sent; ValueError for a
+        `partition` the topic does not have; KafkaError if the brokers do not take it. Sending it again is safe: the
+        same event_id with the same content is one fact.
         """
         return (await self.send_records([self._records.of(event)], partition=partition))[0]
 
@@ -103,17 +104,32 @@ class AsyncProducer:
         return await self.send_records([self._records.of(event) for event in events], partition=partition)
 
     async def send_records(self, records: Sequence[Record], *, partition: int | None = None) -> list[Sent]:
-        """Send what `Records.of` made and return when all are acknowledged, in their order. Raises KafkaError."""
+        """Send what `Records.of` made and return when all are acknowledged, in their order.
+
+        Raises ValueError for a partition a topic does not have, before anything is sent; KafkaError as `send`.
+        """
+        if partition is not None:
+            await self._refuse_partition(partition, {record.topic for record in records})
         sent: list[Sent] = []
         for first in range(0, len(records), MOST_IN_FLIGHT):
             under_way = [await self._begin(record, partition) for record in records[first : first + MOST_IN_FLIGHT]]
             sent += await asyncio.gather(*under_way)
         return sent
 
-    async def _begin(self, record: Record, partition: int | None) -> Coroutine[Any, Any, Sent]:
+    async def _refuse_partition(self, partition: int, topics: Iterable[str]) -> None:
+        for topic in topics:
+            every = await self._started.partitions_for(topic)
+            if partition not in every:
+                raise ValueError(f"partition: expected 0 to {max(every)}, which {topic} has")
+
+    @property
+    def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
             raise RuntimeError("the producer is not started: use `async with`, or call start()")
-        acknowledged = await self._producer.send(
+        return self._producer
+
+    async def _begin(self, record: Record, partition: int | None) -> Coroutine[Any, Any, Sent]:
+        acknowledged = await self._started.send(
             record.topic, record.value, record.key, partition=partition, headers=list(record.headers)
         )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
 from cxstream.domain.facts import RejectedError
-from cxstream.domain.instant import parse_instant
+from cxstream.domain.instant import LATEST_MS, parse_instant
 from cxstream.domain.policy import Policy
 from cxstream.engine.assess import Catalogue
 from cxstream.offline.events_file import Delivered, read_event
@@ -34,12 +34,51 @@ class Outcome(NamedTuple):
 
 
 def read_scenarios(path: Path) -> list[Scenario]:
-    """Return the scenarios of a file; raises ValueError if it is not a JSON list of objects."""
+    """Return the scenarios of a file.
+
+    Raises ValueError if it is not a JSON list of scenarios: it names the scenario, the field and what is expected.
+    """
     scenarios = orjson.loads(path.read_bytes())
     if not isinstance(scenarios, list) or not all(isinstance(scenario, dict) for scenario in scenarios):
         message = f"{path}: expected a JSON list of scenarios"
         raise ValueError(message)
+    for number, scenario in enumerate(scenarios, start=1):
+        for field, expected in _wrong(scenario):
+            raise ValueError(
+                f"{path}: scenario {scenario.get('id') or f'number {number}'}: {field}: expected {expected}"
+            )
     return scenarios
+
+
+def _wrong(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a scenario that cannot be read, and what is expected there."""
+    if not isinstance(scenario.get("id"), str):
+        yield "id", "text"
+    events = scenario.get("events")
+    if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
+        yield "events", "a list of events, each an object"
+    yield from _wrong_checkpoint(scenario, "")
+    earlier = scenario.get("earlier", [])
+    if not isinstance(earlier, list) or not all(isinstance(checkpoint, dict) for checkpoint in earlier):
+        yield "earlier", "a list of objects, each with as_of and expect"
+        return
+    for number, checkpoint in enumerate(earlier, start=1):
+        yield from _wrong_checkpoint(checkpoint, f"earlier {number}: ")
+    rejected = scenario.get("rejected", {})
+    if not isinstance(rejected, dict) or not all(isinstance(count, int) for count in rejected.values()):
+        yield "rejected", "an object of reason: count"
+
+
+def _wrong_checkpoint(checkpoint: Scenario, where: str) -> Iterator[tuple[str, str]]:
+    try:
+        as_of_ms = parse_instant(str(checkpoint.get("as_of")))
+    except ValueError:
+        as_of_ms = -1
+    if not 0 <= as_of_ms <= LATEST_MS:
+        yield f"{where}as_of", "an RFC 3339 time with an offset, between 1970 and 9999"
+    expect = checkpoint.get("expect")
+    if not isinstance(expect, dict) or not all(isinstance(verdict, str) for verdict in expect.values()):
+        yield f"{where}expect", 'an object of "sign@unit": verdict'
 
 
 def run(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -22,6 +25,7 @@ class Line(NamedTuple):
     """A record of a file: where it stands (counted from 1), and the event it states, or what is wrong with it."""
 
     path: str
+    """With a mark where its name is no UTF-8."""
     number: int
     event: Mapping[str, object]
     """Empty if the record is none."""
@@ -33,14 +37,35 @@ def read_lines(path: Path) -> Iterator[Line]:
 
     Raises OSError if the file cannot be read.
     """
+    named = os.fsencode(path).decode(errors="replace")
     with path.open("rb") as file:
-        is_avro = file.read(len(_MAGIC)) == _MAGIC
-        file.seek(0)
-        yield from _avro(str(path), file) if is_avro else _ndjson(str(path), file)
+        head = file.read(len(_MAGIC))
+        if head == _MAGIC:
+            yield from _avro(named, cast("BinaryIO", _Whole(head, file)))
+        else:
+            yield from _ndjson(named, chain(io.BytesIO(head + file.readline()), file))
 
 
-def _ndjson(path: str, file: BinaryIO) -> Iterator[Line]:
-    for number, line in enumerate(file, start=1):
+class _Whole:
+    """A file with the bytes that were already read of it: pipes cannot be set back."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head = head
+        self._rest = rest
+        self._read_bytes = 0
+
+    def read(self, count: int) -> bytes:
+        head, self._head = self._head[:count], self._head[count:]
+        found = head + self._rest.read(count - len(head))
+        self._read_bytes += len(found)
+        return found
+
+    def tell(self) -> int:
+        return self._read_bytes
+
+
+def _ndjson(path: str, lines: Iterable[bytes]) -> Iterator[Line]:
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 event = orjson.loads(line)
