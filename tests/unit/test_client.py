@@ -57,6 +57,13 @@ def test_ids_of_keys_do_not_collide_where_parts_meet() -> None:
         (lambda: dispatch.Completed(case_id="C", at=AT, visit_id="V", outcome="fixd"), "invalid", "outcome"),  # type: ignore[arg-type]
         (lambda: lines.Required(case_id="C", at=AT, line_id="L", qty=-1), "invalid", "qty"),
         (lambda: ticket.Corrected(case_id="C", at=AT, target="1", set={}), "invalid", "set"),
+        (lambda: ticket.Corrected(case_id="C", at=AT, target="1", set={"at": AT.date()}), "invalid", "set.at"),  # type: ignore[dict-item]
+        (lambda: ticket.Corrected(case_id="C", at=AT, target="1", set={"tz": "UTC", "x": b"x"}), "invalid", "set"),  # type: ignore[dict-item]
+        (lambda: ticket.Opened(case_id="C", at=AT, region=b"x"), "invalid", "region"),  # type: ignore[arg-type]
+        (lambda: ticket.Opened(case_id=b"C", at=AT), "invalid", "case_id"),  # type: ignore[arg-type]
+        (lambda: ticket.Opened(case_id="\udcff", at=AT), "invalid", "case_id"),
+        (lambda: ticket.Opened(case_id="C", at=AT.date()), "invalid", "at"),  # type: ignore[arg-type]
+        (lambda: ticket.Opened(case_id="C", at=timedelta(hours=1)), "invalid", "at"),  # type: ignore[arg-type]
     ],
 )
 def test_a_wrong_field_is_an_error_where_the_event_is_made(make: object, reason: str, field: str) -> None:

@@ -94,7 +94,7 @@ def test_judge_counts_what_is_rejected_and_names_the_line(tmp_path: Path) -> Non
     assert lines[1].startswith(f"{path}:4: invalid: expected a JSON object (")
     assert lines[2] == f"{path}:5: invalid: expected a JSON object on every line"
     assert lines[3] == f"{path}:6: future: at: expected at most 300 s after its delivery"
-    assert lines[4] == f"{path}:7: invalid: visit_id: expected dispatch.arrived needs it"
+    assert lines[4] == f"{path}:7: invalid: visit_id: expected a value, which dispatch.arrived needs"
     assert lines[5:] == [
         "rejected conflict 1",
         "rejected duplicate 1",

@@ -120,6 +120,37 @@ def test_what_a_worker_rejects_is_an_error(
     assert fix in wrong[0].split("Fix: ")[1]
 
 
+TEXT = "non-empty text of at most 1024 characters"
+TIME = "an RFC 3339 time with an offset, between 1970 and 9999"
+TOPICS = "one of ticket, dispatch, parts"
+MISDATED = {**OPENED, "type": "corrected", "target": "1", "set": {"at": 0.5, "tz": "UTC"}}
+
+
+@pytest.mark.parametrize(
+    ("event", "field", "expected", "fix"),
+    [
+        ({**OPENED, "event_id": 7}, "event_id", TEXT, "write event_id as expected"),
+        ({**ARRIVED, "visit_id": ""}, "visit_id", TEXT, "write visit_id as expected"),
+        ({**ARRIVED, "visit_id": None}, "visit_id", "a value, which dispatch.arrived needs", "state visit_id"),
+        ({**SCHEDULED, "window_end": None}, "window_end", "both ends of the window", "state window_end"),
+        (
+            {**OPENED, "transfers": -1},
+            "transfers",
+            "a whole number, 0 or more",
+            "write transfers as expected, or leave it out",
+        ),
+        ({**OPENED, "seen": 7}, "seen", TIME, "write seen as expected, or leave it out"),
+        (MISDATED, "set.at", TIME, "write set.at as expected, or leave it out"),
+        ({**OPENED, "topic": None}, "topic", TEXT, f"write {TOPICS}"),
+        ({**OPENED, "topic": "xyz"}, "topic", TOPICS, f"write {TOPICS}"),
+    ],
+)
+def test_a_fix_is_one_that_helps(event: Event, field: str, expected: str, fix: str, tmp_path: Path) -> None:
+    """A field may be left out only where it is optional, and a topic that is missing or unknown is one of the three."""
+    (line,) = [line for line in run(tmp_path, event).stdout.splitlines() if ": error: " in line]
+    assert line.endswith(f": error: invalid: {field}: expected {expected}. Fix: {fix}.")
+
+
 @pytest.mark.parametrize(
     ("events", "line", "reason", "field"),
     [

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import ClassVar
 
-from cxstream.domain.facts import admit
+from cxstream.domain.facts import RejectedError, admit
 
 ID_CHARACTERS = 32
 
@@ -34,11 +34,12 @@ class Event:
     event_id: str = ""
 
     def __post_init__(self) -> None:
-        """Give the event its id and check it."""
+        """Check the event and give it its id."""
+        document = self.document()
+        admit({**document, "event_id": self.event_id or "still to be made"}, skew_ms=0)
         if not self.event_id:
-            content = {name: value for name, value in self.document().items() if name != "event_id"}
-            object.__setattr__(self, "event_id", stable_id(json.dumps(content, sort_keys=True)))
-        admit(self.document(), skew_ms=0)
+            content = {name: value for name, value in document.items() if name != "event_id"}
+            object.__setattr__(self, "event_id", stable_id(_written(content)))
 
     def document(self) -> dict[str, object]:
         """Return the event in the JSON vocabulary, as `cxstream judge` and `cxstream emit` read it."""
@@ -54,6 +55,16 @@ def stable_id(*parts: str) -> str:
     """
     told = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
     return hashlib.sha256(told).hexdigest()[:ID_CHARACTERS]
+
+
+def _written(content: Mapping[str, object]) -> str:
+    """Return content as JSON, the same for the same; raises RejectedError for what admission does not look at."""
+    for name, value in content.items():
+        try:
+            json.dumps(value, sort_keys=True)
+        except (TypeError, ValueError):
+            raise RejectedError("invalid", name, "text, a whole number, true, false, or an object of these") from None
+    return json.dumps(content, sort_keys=True)
 
 
 def _plain(value: object) -> object:

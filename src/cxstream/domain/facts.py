@@ -137,14 +137,14 @@ def admit(event: Mapping[str, object], delivered_ms: int | None = None, *, skew_
         value = event.get(name)
         if value is None:
             if field.required:
-                raise RejectedError("invalid", name, f"{topic}.{event_type} needs it")
+                raise RejectedError("invalid", name, f"a value, which {topic}.{event_type} needs")
         elif field.kind == "changes":
             fields[name] = _changes(value)
         else:
             fields[name] = _value(name, field, value)
     start, end = fields.get("window_start"), fields.get("window_end")
     if (start is None) != (end is None):
-        raise RejectedError("invalid", "window_end" if end is None else "window_start", "a window has both ends")
+        raise RejectedError("invalid", "window_end" if end is None else "window_start", "both ends of the window")
     if isinstance(start, int) and isinstance(end, int) and end < start:
         raise RejectedError("invalid", "window_end", "not before window_start")
     if delivered_ms is None:

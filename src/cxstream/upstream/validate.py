@@ -153,16 +153,23 @@ def _fix(event: Mapping[str, object], error: RejectedError) -> str:
         return _FIXES[error.reason]
     if error.reason in _IGNORED:
         return "correct the name, or leave it out"
-    name = str(error.field)
+    if error.field is None:
+        return "write one JSON object a line"
+    name, _, corrected = error.field.partition(".")
     value = event.get(name)
     declared = (vocabulary.fields_of(str(event.get("topic")), str(event.get("type"))) or {}).get(name)
-    if value is None:
-        return f"state {name}" if error.field else "write one JSON object a line"
     known: tuple[str, ...] = declared.choices if declared else vocabulary.TOPICS if name == "topic" else ()
     if declared is not None and declared.kind == "zone":
         known = tuple(available_timezones())
     meant = nearest(str(value), set(known)) if known else ""
-    return f"write {meant.removeprefix(', perhaps ')}" if meant else f"write {name} as expected, or leave it out"
+    if meant:
+        return f"write {meant.removeprefix(', perhaps ')}"
+    if name == "topic":
+        return f"write one of {', '.join(known)}"
+    if value is None:
+        return f"state {name}"
+    may_be_absent = bool(corrected) or name == SEEN or (declared is not None and not declared.required)
+    return f"write {error.field} as expected" + (", or leave it out" if may_be_absent else "")
 
 
 # --- Events together
