@@ -104,6 +104,8 @@ def test_events_of_the_vocabulary_are_sent_as_they_are() -> None:
             records().of({**event.document(), **change})
         assert caught.value.field == field
         records(allow_unknown=True).of({**event.document(), **change})
+    with pytest.raises(RejectedError, match=r"^unknown_field: prio, regio: for prio .* priority; for regio .* region$"):
+        records().of({**event.document(), "prio": "P1", "regio": "north"})
     known = [one for one in EXAMPLES if one["type"] != "firmware_updated"]
     for example in known:
         Records(lambda: 1 << 50, allow_unknown=True).of(example)

@@ -49,6 +49,7 @@ REQUIRED = {
     "line_id": "L",
     "visit_id": "V",
 }
+CORRECTED = {**OPENED, "event_id": "9", "type": "corrected", "target": "1"}
 GOOD = (OPENED, SCHEDULED, ARRIVED, REQUIRED)
 
 Event = dict[str, Any]
@@ -173,6 +174,11 @@ def test_a_fix_is_one_that_helps(event: Event, field: str, expected: str, fix: s
         ((OPENED, {**OPENED, "event_id": "9", "type": "diagnozed"}), 2, "unknown_type", "type"),
         ((OPENED, {**OPENED, "event_id": "9", "type": "arrived"}), 2, "unknown_type", "type"),
         (({**OPENED, "prioity": "P2"},), 1, "unknown_field", "prioity"),
+        (({**OPENED, "prioity": "P2", "regio": "north"},), 1, "unknown_field", "regio"),
+        ((OPENED, {**CORRECTED, "set": {"tz": "UTC", "qty": 2}}), 2, "unknown_field", "set.qty"),
+        ((OPENED, {**CORRECTED, "target": "7", "set": {"tz": "UTC", "zone": "U"}}), 2, "unknown_field", "set.zone"),
+        (({**OPENED, "at": 1_772_438_400},), 1, "too_old", "at"),
+        (({**OPENED, "at": "2025-01-02T08:00:00Z", "seen": "2026-03-02T08:00:00Z"},), 1, "too_old", "at"),
     ],
 )  # fmt: skip
 def test_what_refers_to_nothing_or_will_be_ignored_is_a_warning(
@@ -185,9 +191,21 @@ def test_what_refers_to_nothing_or_will_be_ignored_is_a_warning(
     assert run(tmp_path, *events, options=("--strict",)).exit_code == 2
 
 
+def test_what_is_old_is_told_with_what_it_may_be(tmp_path: Path) -> None:
+    """Of seconds in place of milliseconds it is said that they are, of other old events what makes them known."""
+    events = [{**OPENED, "at": 1_772_438_400}, {**OPENED, "event_id": "2", "at": "2025-01-02T08:00:00Z"}]
+    lines = [line for line in run(tmp_path, *events).stdout.splitlines() if "too_old" in line]
+    assert [line.split("Fix: ")[1] for line in lines] == [
+        "write milliseconds: it seems to be seconds.",
+        "state in seen when it was delivered, or send first what the case began with.",
+    ]
+    known = {**OPENED, "at": "2025-01-02T08:00:00Z", "seen": "2025-01-02T08:00:00Z"}
+    assert "too_old" not in run(tmp_path, known).stdout
+
+
 def test_every_check_has_a_case_that_passes_it(tmp_path: Path) -> None:
     """The samples of all types together draw none of the warnings about fields and types; checks are not noise."""
-    assert len(_CHECKS) == 7
+    assert len(_CHECKS) == 8
     now_ms = 1_772_445_600_000
     events = [sample(name, "C", now_ms) for name in sample_names()]
     reasons = {reason for _, _, reason, _ in found(run(tmp_path, *events, options=("--json",)))}

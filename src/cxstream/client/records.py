@@ -72,7 +72,11 @@ class Records:
         self._allow_unknown = allow_unknown
 
     def of(self, event: Event | Mapping[str, object]) -> Record:
-        """Return the record of an event; raises RejectedError, naming the field, for one no worker would take."""
+        """Return the record of an event.
+
+        Raises RejectedError, naming the field, for one no worker would take; and, unless unknown ones are allowed, for
+        one of a type or with fields that a worker does not know and would ignore.
+        """
         document = event.document() if isinstance(event, Event) else event
         told = {name: value for name, value in document.items() if name != SEEN}
         seen = document.get(SEEN)
@@ -88,19 +92,30 @@ class Records:
 
 
 def refuse_unknown(event: Mapping[str, object]) -> None:
-    """Raise RejectedError `unknown_type` or `unknown_field` for what a worker would ignore in silence."""
+    """Raise RejectedError `unknown_type` or `unknown_field`, which names them all, for what a worker ignores."""
+    found = unknown(event)
+    if len(found) > 1:
+        fields = ", ".join(str(one.field) for one in found)
+        raise RejectedError(found[0].reason, fields, "; ".join(f"for {one.field} {one.expected}" for one in found))
+    for one in found:
+        raise one
+
+
+def unknown(event: Mapping[str, object]) -> list[RejectedError]:
+    """Return what a worker would ignore in silence of an admitted event: its type, or each field it does not know."""
     topic, event_type = str(event["topic"]), str(event["type"])
     declared = vocabulary.fields_of(topic, event_type)
     if declared is None:
         known = [name for of, name in vocabulary.EVENT_TYPES if of == topic] + [*vocabulary.ANY_TOPIC]
         elsewhere = [of for of, name in vocabulary.EVENT_TYPES if name == event_type]
         hint = f" ({event_type} is of the topic {elsewhere[0]})" if elsewhere else nearest(event_type, known)
-        raise RejectedError("unknown_type", "type", f"a type of the topic {topic}{hint}")
+        return [RejectedError("unknown_type", "type", f"a type of the topic {topic}{hint}")]
     names = {*declared, *vocabulary.ENVELOPE, "asset_id"}
-    for name in event:
-        if name not in names:
-            hint = nearest(name, names) or f" ({', '.join(sorted(declared)) or 'it has none of its own'})"
-            raise RejectedError("unknown_field", name, f"a field of {topic}.{event_type}{hint}")
+    found = []
+    for name in (name for name in event if name not in names):
+        hint = nearest(name, names) or f" ({', '.join(sorted(declared)) or 'it has none of its own'})"
+        found.append(RejectedError("unknown_field", name, f"a field of {topic}.{event_type}{hint}"))
+    return found
 
 
 def nearest(name: str, known: Sequence[str] | set[str]) -> str:

@@ -30,7 +30,10 @@ class BrokersUnreachableError(Exception):
 
 
 def read_all(paths: Iterable[Path], records: Records) -> tuple[list[Record], list[WrongLine]]:
-    """Return the records of all events of files, and the lines that no worker would take. Raises OSError."""
+    """Return the records of all events of files, and the lines that no worker would take as they are.
+
+    These are events a worker would reject, and events with a type or fields it would ignore. Raises OSError.
+    """
     right: list[Record] = []
     wrong: list[WrongLine] = []
     for path in paths:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 from zoneinfo import available_timezones
 
-from cxstream.client.records import SEEN, nearest, refuse_unknown
+from cxstream.client.records import SEEN, nearest, unknown
 from cxstream.domain import vocabulary
 from cxstream.domain.facts import Fact, RejectedError, admit
-from cxstream.domain.instant import format_instant
+from cxstream.domain.instant import DAY_MS, SECOND_MS, format_instant
 from cxstream.domain.policy import Policy
 from cxstream.engine.assess import Catalogue
 from cxstream.offline.events_file import Delivered, read_event
@@ -105,10 +106,12 @@ def validate(paths: Iterable[Path], as_of_ms: int, catalogue: Catalogue, policy:
                 if line.error is not None:
                     raise line.error
                 told.append(_Told(line, *_admitted(line.event, as_of_ms, policy.clock_skew_ms)))
-                refuse_unknown({name: value for name, value in line.event.items() if name != SEEN})
             except RejectedError as error:
                 findings.append(_finding(line, error))
-    findings += _semantics(told)
+            else:
+                event = {name: value for name, value in line.event.items() if name != SEEN}
+                findings += [_finding(line, ignored) for ignored in unknown(event)]
+    findings += _semantics(told, policy.memory_ms)
     findings.sort(key=lambda finding: (finding.path, finding.line, finding.severity))
     return Report(records, findings, list(_effects(told, as_of_ms, catalogue, policy)))
 
@@ -130,6 +133,7 @@ def _admitted(event: Mapping[str, object], as_of_ms: int, skew_ms: int) -> Deliv
 # --- Single events
 
 
+_WRONG_NAME = "correct the name, or leave it out"
 _IGNORED = {"unknown_type": "no verdict will rest on it", "unknown_field": "it will be dropped"}
 _FIXES = {
     "naive_time": "add the offset of the place it happened at, or Z",
@@ -152,7 +156,7 @@ def _fix(event: Mapping[str, object], error: RejectedError) -> str:
     if error.reason in _FIXES:
         return _FIXES[error.reason]
     if error.reason in _IGNORED:
-        return "correct the name, or leave it out"
+        return _WRONG_NAME
     if error.field is None:
         return "write one JSON object a line"
     name, _, corrected = error.field.partition(".")
@@ -206,20 +210,37 @@ class _Case:
             self.lines.add(str(fact.text("line_id")))
 
 
-def _semantics(told: Iterable[_Told]) -> Iterator[Finding]:
-    """Yield what no single event shows: what refers to nothing, what comes before its time, what contradicts."""
+def _semantics(told: Iterable[_Told], memory_ms: int) -> Iterator[Finding]:
+    """Yield what no single event shows: what refers to nothing, what comes before its time, what contradicts.
+
+    `memory_ms`: an event delivered so long after it happened is refused where nothing is known of its case.
+    """
     told = list(told)
     cases: defaultdict[str, _Case] = defaultdict(_Case)
     for one in told:
         cases[one.case_id].learn(one)
     for one in told:
-        for check in _CHECKS:
-            for reason, field, said, fix in check(one, cases):
-                yield Finding(one.line.path, one.line.number, "warning", reason, field, said, fix)
+        for reason, field, said, fix in chain(_age(one, memory_ms), *(check(one, cases) for check in _CHECKS)):
+            yield Finding(one.line.path, one.line.number, "warning", reason, field, said, fix)
 
 
 _Said = Iterator[tuple[str, str | None, str, str]]
 """Reason, field, what is odd, how to mend it."""
+
+
+def _age(one: _Told, memory_ms: int) -> _Said:
+    fact = one.fact
+    late_ms = fact.delivered_ms - fact.at_ms
+    if late_ms > memory_ms:
+        said = f"it happened {late_ms // DAY_MS} days before its delivery: a worker that knows nothing of the case"
+        in_seconds = abs(fact.delivered_ms - fact.at_ms * SECOND_MS) <= memory_ms
+        mend = "state in seen when it was delivered, or send first what the case began with"
+        yield (
+            "too_old",
+            "at",
+            f"{said} rejects it",
+            "write milliseconds: it seems to be seconds" if in_seconds else mend,
+        )
 
 
 def _known_case(one: _Told, cases: Mapping[str, _Case]) -> _Said:
@@ -290,6 +311,19 @@ def _known_target(one: _Told, cases: Mapping[str, _Case]) -> _Said:
         yield "unknown_case", "into", said, "check the case_id of the survivor"
 
 
+def _known_changes(one: _Told, cases: Mapping[str, _Case]) -> _Said:
+    changes = one.line.event.get("set")
+    if one.fact.type != "corrected" or not isinstance(changes, Mapping):
+        return
+    target = cases[one.case_id].events.get(one.fact.target)
+    declared = vocabulary.fields_of(target.fact.topic, target.fact.type) if target else None
+    names = {name for name in vocabulary.CORRECTABLE if declared is None or name == "at" or name in declared}
+    of = f"{target.fact.topic}.{target.fact.type}" if target and declared is not None else "any type"
+    for name in sorted(changes.keys() - names):
+        hint = nearest(name, names) or f" ({', '.join(sorted(names))})"
+        yield "unknown_field", f"set.{name}", f"expected a field of {of}{hint}; it will be dropped", _WRONG_NAME
+
+
 def _unique(one: _Told, cases: Mapping[str, _Case]) -> _Said:
     first = cases[one.case_id].events[one.fact.event_id]
     if first is one:
@@ -310,6 +344,7 @@ _CHECKS: tuple[Callable[[_Told, Mapping[str, _Case]], _Said], ...] = (
     _known_commitment,
     _known_line,
     _known_target,
+    _known_changes,
 )
 
 
