@@ -9,8 +9,10 @@ from zlib import crc32
 
 import pytest
 from aiokafka import TopicPartition
+from click.testing import CliRunner
 from rich.console import Console
 
+from cxstream.cli import main
 from cxstream.cli import operations as commands
 from cxstream.config import load
 from cxstream.domain.instant import DAY_MS, HOUR_MS, SECOND_MS
@@ -121,6 +123,13 @@ def test_limits_on_stated_times_are_told() -> None:
 def test_the_worst_decides_the_status(severities: list[Any], status: int) -> None:
     """0 if all is well, 1 if there are warnings, 2 if there are errors."""
     assert Report([Finding(severity, "c", "s", "o") for severity in severities]).status == status
+
+
+def test_a_topic_is_not_copied_into_itself() -> None:
+    """FROM and TO must be two topics: a copy into itself would hold everything twice; no broker is asked."""
+    result = CliRunner().invoke(main, ["topics", "copy", "cxstream.tickets", "cxstream.tickets"])
+    assert result.exit_code == 2
+    assert "cxstream.tickets would be copied into itself" in result.stderr
 
 
 def test_a_partition_without_a_leader_or_a_copy_behind_is_told() -> None:

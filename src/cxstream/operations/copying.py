@@ -39,6 +39,8 @@ async def copy(settings: Settings, old: str, new: str, *, progress: Progress = n
     Key, value, headers and timestamp are kept. Run it again until nothing is left; the last time when nobody writes to
     `old` any more, and before anybody writes to `new`. Raises CopyError, UnreachableError, KafkaError.
     """
+    if old == new:
+        raise CopyError(f"{old} would be copied into itself, and hold everything twice: name another topic to copy to")
     connection, bootstrap = connection_of(settings).client, settings.kafka.bootstrap
     async with Cluster(bootstrap, connection) as cluster:
         seen = await cluster.look([old, new])
