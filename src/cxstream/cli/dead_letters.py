@@ -59,8 +59,9 @@ def dead_letters() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(config_path: Path | None, limit: int, *, as_json: bool, **selected: Any) -> None:  # noqa: ANN401  # _SELECTION
     """Count dead letters by reason, source, partition and age, and tell the last ones."""
+    selection = _selection(**selected)
     with _asking(settings_of(config_path)) as letters:
-        survey = letters.survey(_selection(**selected), limit)
+        survey = letters.survey(selection, limit)
     click.echo(orjson.dumps(survey.document()) if as_json else survey.text(), nl=as_json)
 
 
@@ -123,9 +124,12 @@ def park(config_path: Path | None, **given: Any) -> None:  # noqa: ANN401  # of 
 def _selection(
     since_ms: int | None, until_ms: int | None, reasons: tuple[str, ...], topic: str | None, *, parked: bool = False
 ) -> Selection:
-    from cxstream.dead_letters.running import Selection, reasons_of  # noqa: PLC0415 - as in _asking
+    from cxstream.dead_letters.running import Selection, UnknownReasonError, reasons_of  # noqa: PLC0415 - as in _asking
 
-    return Selection(topic, since_ms, until_ms, reasons_of(reasons), parked)
+    try:
+        return Selection(topic, since_ms, until_ms, reasons_of(reasons), parked)
+    except UnknownReasonError as error:
+        raise click.BadParameter(str(error), param_hint="--reason") from error
 
 
 def _run_of(

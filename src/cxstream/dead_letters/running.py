@@ -8,17 +8,25 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cxstream.config import Settings
+from cxstream.config.types import nearest
 from cxstream.dead_letters.counting import Survey
 from cxstream.dead_letters.judging import Judge, content
-from cxstream.dead_letters.letters import PARKED_SUFFIX, Filters, Letter, Place, topics_named
+from cxstream.dead_letters.letters import PARKED_SUFFIX, UNKNOWN, Filters, Letter, Place, topics_named
 from cxstream.dead_letters.reading import Brokers, reading
 from cxstream.dead_letters.replaying import Options, Outcome, Progress, Replay, Site
 from cxstream.domain.facts import RejectedError
 from cxstream.domain.instant import format_instant
-from cxstream.kafka.codec import DELIVERED_AT, Codec
+from cxstream.kafka.codec import DELIVERED_AT, REASONS, Codec
 from cxstream.kafka.dead_letters import SUFFIX
 from cxstream.kafka.schemas import RegistryUnavailableError, SchemaIds, Schemas
 from cxstream.worker import connection_of, registry_of, topics_of, wall_ms
+
+KNOWN_REASONS = (*REASONS, "wrong_partition", "too_old_for_unknown_case", UNKNOWN)
+"""What letters are rejected for; UNKNOWN where their headers do not say it."""
+
+
+class UnknownReasonError(ValueError):
+    """A reason for which nothing is rejected; the text lists those that there are."""
 
 
 class Selection(NamedTuple):
@@ -163,5 +171,13 @@ def _headers(letter: Letter, *, payload: bool) -> dict[str, Any]:
 
 
 def reasons_of(said: Sequence[str]) -> tuple[str, ...]:
-    """Return reasons that were given one by one, or separated by commas."""
-    return tuple(reason.strip() for one in said for reason in one.split(",") if reason.strip())
+    """Return reasons that were given one by one, or separated by commas.
+
+    Raises UnknownReasonError for one that no letter has.
+    """
+    reasons = tuple(reason.strip() for one in said for reason in one.split(",") if reason.strip())
+    for reason in reasons:
+        if reason not in KNOWN_REASONS:
+            meant = nearest(reason, KNOWN_REASONS, "; did you mean {}?")
+            raise UnknownReasonError(f"no letter is rejected for {reason}: expected {', '.join(KNOWN_REASONS)}{meant}")
+    return reasons

@@ -233,14 +233,10 @@ def _age(one: _Told, memory_ms: int) -> _Said:
     late_ms = fact.delivered_ms - fact.at_ms
     if late_ms > memory_ms:
         said = f"it happened {late_ms // DAY_MS} days before its delivery: a worker that knows nothing of the case"
-        in_seconds = abs(fact.delivered_ms - fact.at_ms * SECOND_MS) <= memory_ms
-        mend = "state in seen when it was delivered, or send first what the case began with"
-        yield (
-            "too_old",
-            "at",
-            f"{said} rejects it",
-            "write milliseconds: it seems to be seconds" if in_seconds else mend,
-        )
+        fix = "state in seen when it was delivered, or send first what the case began with"
+        if abs(fact.delivered_ms - fact.at_ms * SECOND_MS) <= memory_ms:
+            fix = "write milliseconds: it seems to be seconds"
+        yield "too_old", "at", f"{said} rejects it", fix
 
 
 def _known_case(one: _Told, cases: Mapping[str, _Case]) -> _Said:
