@@ -106,7 +106,7 @@ def emit(
         emitting.refuse_untrusted(events, settings)
         if dry_run:
             for event in events:
-                click.echo(orjson.dumps(dict(event.event)))
+                click.echo(orjson.dumps(emitting.line_of(event)))
             return
         sent = asyncio.run(emitting.send(settings, events, partition))
     except (UnknownTypeError, RegistryUnavailableError, emitting.UntrustedTopicError) as error:

@@ -47,6 +47,12 @@ def read_all(paths: Iterable[Path], records: Records) -> tuple[list[Record], lis
     return right, wrong
 
 
+def line_of(record: Record) -> dict[str, object]:
+    """Return a record as a line of an event file: the event, and when it was delivered where that is stated."""
+    seen = [value.decode() for _delivered_at, value in record.headers]
+    return {**record.event, SEEN: seen[0]} if seen else dict(record.event)
+
+
 def refuse_untrusted(records: Sequence[Record], settings: Settings) -> None:
     """Raise UntrustedTopicError if a delivery time is stated where workers would not believe it."""
     for record in records:
