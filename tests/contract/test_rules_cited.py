@@ -14,6 +14,7 @@ TESTS = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("CXSTREAM_TEST_SHARED", TESTS.parents[1] / "shared"))
 PAGE = SHARED / "spec" / "vital-signs.md"
 LAST_RULE = 26
+RULES = TESTS.parent / "docs" / "rules.md"
 
 FOLDERS = ("unit", "property", "contract", "golden", "simulation", "integration", "e2e")
 """Tests of the product; the oracle's own tests hold nothing of it."""
@@ -69,12 +70,18 @@ def test_every_rule_is_cited(rule: int) -> None:
 
 
 def test_no_test_cites_a_rule_that_is_not_there() -> None:
-    """Citations are numbers of the page: 1 to 26."""
+    """Citations are numbers of the page: 1 to the last."""
     assert set(citations()) <= set(range(1, LAST_RULE + 1))
 
 
+def test_the_rules_of_the_repository_are_these() -> None:
+    """docs/rules.md states rules up to the last number that tests must cite."""
+    numbers = re.findall(r"^\*\*Rule (\d+)\.", RULES.read_text("utf-8"), re.MULTILINE)
+    assert int(numbers[-1]) == LAST_RULE, f"the last rule of docs/rules.md is {numbers[-1]}: mend LAST_RULE here"
+
+
 def test_the_page_has_these_rules() -> None:
-    """The page numbers its rules 1 to 26 without a gap."""
+    """The page numbers its rules 1 to the last without a gap."""
     if not PAGE.exists():
         pytest.skip(f"THE PAGE WAS NOT READ: {PAGE} is not there; set CXSTREAM_TEST_SHARED to the shared folder")
     numbers = [int(number) for number in re.findall(r"^(\d+)\. ", PAGE.read_text("utf-8"), re.MULTILINE)]

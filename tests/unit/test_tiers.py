@@ -116,10 +116,14 @@ def test_a_sign_beyond_tier_a_is_defined_and_its_definition_held(name: str) -> N
     section = (ROOT / "docs" / "rules.md").read_text("utf-8").partition("\n## 9. ")[2]
     assert re.findall(rf"^\*\*{number}\. (\w+)\*\*", section, re.MULTILINE) == [name]
     module = ast.parse((ROOT / "src" / "cxstream" / "vital_signs" / f"{name}.py").read_text("utf-8"))
-    assert f"(definition {number})" in str(ast.get_docstring(module)).split("\n")[0]
+    first_line = str(ast.get_docstring(module)).split("\n")[0]
+    assert f"(definition {number})" in first_line, f"the first line of {name}.py does not cite (definition {number})"
     tests = ast.parse((ROOT / "tests" / "unit" / f"test_{name}.py").read_text("utf-8"))
     functions = [one for one in tests.body if isinstance(one, ast.FunctionDef) and one.name.startswith("test_")]
-    assert any(re.search(rf"\({number}\b", str(ast.get_docstring(one))) for one in functions)
+    citation = re.compile(rf"\((?:definition )?{number}\b")
+    assert any(citation.search(str(ast.get_docstring(one))) for one in functions), (
+        f"no docstring of a test in test_{name}.py cites (definition {number})"
+    )
 
 
 def test_definitions_are_numbered_without_a_gap() -> None:
