@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
+import jsonschema
 import pytest
 from prometheus_client import generate_latest
 
@@ -26,6 +27,7 @@ from cxstream.engine.source_quality import (
 from cxstream.exposition.activity import Activity
 from cxstream.exposition.families import SOURCE_SKEW
 from cxstream.kafka.codec import REASONS
+from cxstream.web import openapi
 from cxstream.web.server import Server
 from cxstream.web.sources import ADVICE, API, DOCS, MEANINGS, PAGE, document, source_pages
 from parts.agent import Broker, Life, Record
@@ -154,12 +156,19 @@ def test_skew_is_measured_in_both_directions() -> None:
 
 
 def test_every_reason_is_listed_with_its_place_and_what_to_do_and_no_word_of_the_record() -> None:
-    """Rejections show when, why, which field, what is expected, partition and offset; no value, key, case or header."""
+    """Rejections show when, why, which field, what is expected, partition and offset; no value, key, case or header.
+
+    The answer for programs is as docs/openapi.json describes it.
+    """
     poison = poison_of(EMPTY.codec, T0_MS)
     records = [
         Record(key, value, T0_MS, [*headers, (SOURCE_HEADER, b"desk")]) for key, value, headers in poison.values()
     ]
     page, data = answers(lived(records, "desk").quality, PAGE, API)
+    described = openapi.document()
+    answer = described["paths"][API.removeprefix("/api/v1")]["get"]["responses"]["200"]["content"]["application/json"]
+    schema = {**answer["schema"], "components": described["components"]}
+    jsonschema.validate(json.loads(data), schema, cls=jsonschema.Draft202012Validator)
     reasons = {one["reason"]: one for one in json.loads(data)["sources"][0]["rejected"]}
     known = set(poison) - {"bad_delivery_header"}  # tickets are not trusted here: their header is not read
     assert known <= set(reasons)

@@ -377,6 +377,62 @@ class CaseView(Struct, kw_only=True):
     verdicts: list[CaseVerdict]
 
 
+class SourceReason(Struct, kw_only=True):
+    """How many records of a source were rejected for one reason, and what to do about it."""
+
+    reason: str
+    count: int
+    advice: str
+
+
+class SkewBucket(Struct, kw_only=True):
+    """Events whose delivery was at most so far from when they happened, and further than the bucket before."""
+
+    up_to_seconds: int | None
+    """None: any longer."""
+    count: int
+
+
+class Skew(Struct, kw_only=True):
+    """How far the delivery of events was from when they happened."""
+
+    count: int
+    buckets: list[SkewBucket]
+
+
+class SourceRejection(Struct, kw_only=True):
+    """One rejected record: why, and where its dead letter tells that it was."""
+
+    rejected_at: Instant
+    reason: str
+    field: str | None
+    expected: str
+    partition: int
+    offset: int
+
+
+class SourceAccount(Struct, kw_only=True):
+    """What one worker has read of one source since it started."""
+
+    topic: str
+    source: str
+    """One of sources.names; `__other__`, or `none` where records name no source."""
+    records: int
+    dispositions: dict[str, int]
+    """Records by what became of them; they add up to all."""
+    rejected: list[SourceReason]
+    skew: dict[Literal["behind", "ahead"], Skew]
+    rejections: list[SourceRejection]
+    """The last ones, the newest first."""
+
+
+class SourceList(Struct, kw_only=True):
+    """What one worker has read of all sources, those with the most rejected records first."""
+
+    version: Literal[1] = 1
+    sources: list[SourceAccount]
+
+
 class Problem(Struct, kw_only=True):
     """Why there is no answer (RFC 9457)."""
 
@@ -385,7 +441,7 @@ class Problem(Struct, kw_only=True):
     detail: str
 
 
-API_MODELS: tuple[Any, ...] = (Overview, SignPage, CaseList, SearchResult, CaseView, Problem)
+API_MODELS: tuple[Any, ...] = (Overview, SignPage, CaseList, SearchResult, CaseView, SourceList, Problem)
 """What the JSON API answers."""
 
 encode = msgspec.json.encode

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cxstream.web.asking import LONGEST, STANDINGS
-from cxstream.web.models import API_MODELS, CaseList, CaseView, Overview, SearchResult, SignPage
+from cxstream.web.models import API_MODELS, CaseList, CaseView, Overview, SearchResult, SignPage, SourceList
 
 
 class _Asked(NamedTuple):
@@ -74,6 +74,14 @@ _PATHS = (
         CaseView,
         ("id",),
     ),
+    _Asked(
+        "/sources",
+        "sources",
+        "What the worker that is asked has read of every source since it started, and what was wrong with it",
+        SourceList,
+        (),
+        is_case_data=False,
+    ),
 )
 _PROBLEMS = {
     "400": "What is asked for cannot be had; `detail` says what can.",
@@ -94,8 +102,8 @@ def document() -> dict[str, Any]:
             "version": version("cxstream"),
             "summary": "Vital signs of how customers are treated when something breaks, of all workers of a job",
             "description": "Every worker answers for the whole job: it asks the others, and says in `trust` who did not"
-            " answer. Figures carry no case data; units, cases and the search do, and need the bearer token where"
-            " http.case_data_token is set.",
+            " answer; of sources it tells what it has read itself. Figures carry no case data; units, cases and the"
+            " search do, and need the bearer token where http.case_data_token is set.",
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/api/v1"}],
@@ -120,7 +128,7 @@ def _operation(asked: _Asked, by_model: dict[Any, Any]) -> dict[str, Any]:
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status, what in _PROBLEMS.items()
-        if status == "400" or asked.is_case_data
+        if (asked.parameters if status == "400" else asked.is_case_data)
     }
     answer = {"description": "As asked for.", "content": {"application/json": {"schema": by_model[asked.answers]}}}
     return {

@@ -5,14 +5,15 @@ It shows reasons, fields, places and counts; no value of a message, and no id of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
+import msgspec
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cxstream.domain.instant import SECOND_MS, format_instant
 from cxstream.engine.source_quality import DIRECTIONS, DISPOSITIONS, SKEW_BOUNDS_MS, Account, SourceQuality
+from cxstream.web.models import SourceList, encode
 
 API = "/api/v1/sources"
 PAGE = "/sources"
@@ -63,7 +64,8 @@ def source_pages(quality: SourceQuality, version: str) -> Callable[[web.UrlDispa
         return web.Response(text=html, content_type="text/html")
 
     async def data(_request: web.Request) -> web.Response:
-        return web.json_response({"version": 1, **document(quality)}, dumps=lambda value: json.dumps(value) + "\n")
+        answer = msgspec.convert(document(quality), SourceList)
+        return web.Response(body=encode(answer) + b"\n", content_type="application/json")
 
     def add_routes(router: web.UrlDispatcher) -> None:
         router.add_get(PAGE, page)
