@@ -27,7 +27,7 @@ from aiokafka.consumer.group_coordinator import SyncGroupRequest
 from aiokafka.errors import KafkaError
 from faust.exceptions import ImproperlyConfigured
 from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
+from faust.tables.recovery import Recovery, ServiceStopped
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
@@ -62,6 +62,7 @@ _SHAPES: Mapping[Any, str] = {
     Recovery._seek_offsets: "self, consumer, tps, offsets, title",
     Recovery._set_recovery_started: "self",
     Recovery.on_recovery_completed: "self, generation_id",
+    Recovery._wait: "self, coro, timeout",
     faust.Table.persisted_offset: "self, tp",
     faust.Table.on_rebalance: "self, assigned, revoked, newly_assigned, generation_id",
     faust.App._stop_consumer: "self",
@@ -447,6 +448,16 @@ class _Recovery(Recovery):
         await super()._seek_offsets(consumer, tps, offsets, title)
         if epoch == self._epoch and not self.overtaken():
             self.readable |= tps  # the very set that reads under way were begun with
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ASYNC109 - Faust's signature
+        # Adds to stock: a question that takes too long ends the process. mode says of it that the service has stopped,
+        # stock ends its loop by that, and a live worker would never recover again.
+        try:
+            await super()._wait(coro, timeout)
+        except ServiceStopped:
+            if self.should_stop or self.app.should_stop:
+                raise
+            raise TimeoutError(f"recovery waited {timeout} s for the brokers and had no answer") from None
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         # Adds to stock: ownership and our hook before anything flows (stock swallows exceptions of its callbacks), the
