@@ -335,7 +335,8 @@ class Worker:
         if asked_ms >= self._said_ms + SAY_EVERY_MS:
             self._said_ms = asked_ms
             try:
-                await self._watermarks.say({partition.number: word for partition, word in said.items()})
+                with _writing():
+                    await self._watermarks.say({partition.number: word for partition, word in said.items()})
             except PartitionLostError:
                 return
             for partition, word in said.items():
@@ -344,7 +345,8 @@ class Worker:
     async def _record_policy(self) -> None:
         """Record by which policy is judged. Own words have been heard: so is all that was recorded before."""
         record = PolicyRecord(self._policy_fingerprint, self._wall_ms(), self.version, self._policy_stated)
-        await self._watermarks.record(record)
+        with _writing():
+            await self._watermarks.record(record)
         self._policy_recorded = True
 
     async def _attend(self, partition: Partition, ends: Mapping[str, int], asked_ms: int, lows: Marks) -> Said | None:

@@ -121,7 +121,7 @@ class _Producer:
 
     def _depart(self, tp: TP, batch: _ProduceBatch, future: asyncio.Future[Written]) -> None:
         loop = asyncio.get_running_loop()
-        failing = self._conditions.failing_writes > 0 and not tp.topic.endswith("-watermarks")
+        failing = self._conditions.failing_writes > 0
         self._conditions.failing_writes -= failing
         arrival = max(loop.time() + self._delay(), self._arrival.get(tp, 0.0) + 1e-4)
         self._arrival[tp] = arrival

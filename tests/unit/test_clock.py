@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from unittest.mock import MagicMock
+from collections.abc import Callable
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
+from aiokafka.errors import OutOfOrderSequenceNumber
 
 from cases import arrived, booked, completed, delivered, event, ms, opened, resolved, scheduled, wakes_ms
 from cxstream.config import load
@@ -17,7 +19,7 @@ from cxstream.kafka.changelog_table import Changed
 from cxstream.kafka.partition import Holdings, Partition
 from cxstream.kafka.records import write
 from cxstream.vital_signs import CATALOGUE
-from cxstream.worker import Worker
+from cxstream.worker import Worker, WriteFailedError
 
 PROMISE = [opened(), scheduled("0h", "48h", "50h")]
 
@@ -213,3 +215,22 @@ def test_an_owner_says_what_those_before_have_taken() -> None:
     said = asyncio.run(worker._attend(partition, dict.fromkeys([*topics, "changelog"], 0), 5, NOTHING))
     assert said is not None
     assert said.delivered_ms == {"ticket": 7, "parts": 4}
+
+
+def speaking(said: AsyncMock, wall_ms: Callable[[], int] = lambda: 5) -> Worker:
+    """Return a worker with one partition, whose words to the group go to `said`."""
+    engine = MagicMock(should_stop=False, owned={0}, produce_many=said, ends=AsyncMock(return_value={}))
+    engine.crash = AsyncMock()
+    engine.progress.return_value = {"ticket": MagicMock()}
+    worker = Worker(load(None, {}), engine, wall_ms)
+    worker._partitions = {0: Partition(0, 1, Holdings(worker.windows, 0), SOURCES)}
+    worker._attend = AsyncMock(return_value=Said(NOTHING, {}))  # type: ignore[method-assign]
+    return worker
+
+
+def test_a_word_that_is_refused_ends_the_worker() -> None:
+    """The brokers take no word of this producer behind a lost one: nothing would be final any more in the group."""
+    worker = speaking(AsyncMock(side_effect=OutOfOrderSequenceNumber), lambda: 5_000)
+    with pytest.raises(WriteFailedError):
+        asyncio.run(asyncio.wait_for(worker.run_clock(), 2.0))
+    worker._engine.crash.assert_awaited_once()  # type: ignore[attr-defined]

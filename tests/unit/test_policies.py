@@ -21,7 +21,7 @@ from cxstream.engine.watermark import NOTHING, GroupWatermark, Said
 from cxstream.kafka.changelog_table import Outgoing
 from cxstream.kafka.partition import Holdings, Partition
 from cxstream.kafka.watermarks import POLICY_KEY, WatermarkTopic
-from cxstream.worker import Worker
+from cxstream.worker import Worker, WriteFailedError
 
 IN_THE_NORTH = {"CXSTREAM_POLICY_FOR": '[{"where": {"region": "north"}, "late_grace": "5m"}]'}
 
@@ -97,7 +97,7 @@ def test_a_worker_records_its_policy_before_it_shows_figures() -> None:
     engine.produce_many.assert_not_awaited()
     partition.announced(Said(NOTHING, {}))
     engine.produce_many.side_effect = KafkaConnectionError
-    with pytest.raises(KafkaConnectionError):
+    with pytest.raises(WriteFailedError):
         attend()
     assert not partition.caught_up
     engine.produce_many.side_effect = None
