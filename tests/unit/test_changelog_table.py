@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +86,25 @@ def test_a_write_that_was_refused_leaves_the_tenure_in_doubt(is_permitted: bool)
             with pytest.raises(PartitionLostError):
                 await task
         assert producer.sent == (["t[0]"] if is_permitted else [])
+
+    asyncio.run(run())
+
+
+def test_a_write_that_is_not_acknowledged_in_time_has_failed() -> None:
+    """An idempotent producer repeats it without end: a worker would wait for ever, and look alive."""
+
+    async def run() -> None:
+        async def permission() -> None:
+            return None
+
+        class Silent(Producer):
+            async def send_batch(self, *_batch: object, **_where: object) -> asyncio.Future[Any]:
+                return asyncio.get_running_loop().create_future()
+
+        producer = Silent()
+        writes = BatchProducer(lambda: producer, permission, 1024, 0.01)
+        with pytest.raises(KafkaTimeoutError, match=r"partition=3.*within 0\.01 s"):
+            await asyncio.wait_for(writes.send("t", 3, [Outgoing(b"k", b"v")]), 2.0)
 
     asyncio.run(run())
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-from faust.tables.recovery import Recovery, ServiceStopped
 from faust.types import TP
 
-from cxstream.kafka.engine import APPLY_RECORDS, EngineApp, EngineSettings, _Recovery
+from cxstream.kafka.engine import APPLY_RECORDS, _Recovery
 from cxstream.kafka.partition_batches import ReadRange
 from parts.agent import Record
 
@@ -73,40 +70,3 @@ def test_what_was_read_before_a_rebalance_is_dropped() -> None:
 def test_recovery_does_not_end_while_something_read_is_to_be_applied() -> None:
     """Or it would be applied over what the new owner writes."""
     _Recovery._end_when_complete(SimpleNamespace(_is_applying=True))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("stops", "expected"), [(False, TimeoutError), (True, ServiceStopped)])
-def test_a_question_of_recovery_that_takes_too_long_ends_the_worker(
-    stops: bool,  # noqa: FBT001
-    expected: type[Exception],
-    tmp_path: Path,
-) -> None:
-    """Stock takes it for a stop and ends its loop in silence: a live worker that recovers nothing any more."""
-
-    async def run() -> None:
-        recovery = engine(tmp_path).recovery
-        if stops:
-            recovery._stopped.set()
-        with pytest.raises(ServiceStopped):
-            await Recovery._wait(recovery, asyncio.sleep(5), 0.01)
-        with pytest.raises(expected):
-            await recovery._wait(asyncio.sleep(5), 0.01)
-        if not stops:
-            await recovery._wait(asyncio.sleep(0), 5.0)
-
-    asyncio.run(run())
-
-
-def engine(folder: Path) -> EngineApp:
-    """Return an engine that connects nowhere."""
-    settings = EngineSettings(
-        group="g",
-        bootstrap="localhost:1",
-        source_topics=["s"],
-        partitions=2,
-        data_folder=folder,
-        max_batch_records=10,
-        max_queued_records=100,
-        drain_seconds=0.2,
-    )
-    return EngineApp(settings)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import faust
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
 from .packing import pack, unpack
@@ -125,12 +126,17 @@ class BatchProducer:
     """Packs records into produce batches, keeps their order per partition, and knows what is not acknowledged yet."""
 
     def __init__(
-        self, producer: Callable[[], Any], permission: Callable[[], Awaitable[None]], max_record_bytes: int
+        self,
+        producer: Callable[[], Any],
+        permission: Callable[[], Awaitable[None]],
+        max_record_bytes: int,
+        timeout_seconds: float = 60.0,
     ) -> None:
         """Send through the started AIOKafkaProducer that `producer` returns, each time after awaiting `permission`."""
         self._producer = producer
         self._permission = permission
         self._max_record_bytes = max_record_bytes
+        self._timeout_seconds = timeout_seconds
         self._order: defaultdict[TP, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._unacknowledged: set[asyncio.Task[Any]] = set()
         self._tenure = 0
@@ -145,7 +151,8 @@ class BatchProducer:
         """Produce to one partition; the task returns the offsets written when all are acknowledged, or raises.
 
         Order is the order of the calls. Raises RecordTooLargeError at once, before anything is sent; the task raises
-        PartitionLostError when partitions were given up before it was this call's turn.
+        PartitionLostError when partitions were given up before it was this call's turn, KafkaTimeoutError when what was
+        sent is not acknowledged in time: an idempotent producer would repeat it without end.
         """
         packed = self._pack(topic, partition, records)
         task = asyncio.ensure_future(self._deliver(TP(topic, partition), packed, self._tenure, acknowledged))
@@ -192,8 +199,10 @@ class BatchProducer:
             if tenure != self._tenure:
                 raise PartitionLostError(f"partitions were given up before {tp} could be written")
             futures = [await producer.send_batch(batch, tp.topic, partition=tp.partition) for batch in batches]
-        if futures:
-            await asyncio.wait(futures)  # all of them: a failed one must not leave the others unwatched
+        if futures:  # all of them: a failed one must not leave the others unwatched
+            _done, pending = await asyncio.wait(futures, timeout=self._timeout_seconds)
+            if pending:
+                raise KafkaTimeoutError(f"a write to {tp} was not acknowledged within {self._timeout_seconds:g} s")
         ranges = []
         for future, size in zip(futures, sizes, strict=True):
             first: int = future.result().offset

@@ -58,6 +58,7 @@ _SHAPES: Mapping[Any, str] = {
     driver.Consumer.verify_event_path: "self, now, tp",
     driver.AIOKafkaConsumerThread._create_worker_consumer: "self, transport",
     driver.Producer._settings_extra: "self",
+    driver.Producer.flush: "self",
     Recovery.on_rebalance: "self, assigned, revoked, newly_assigned, generation_id",
     Recovery._seek_offsets: "self, consumer, tps, offsets, title",
     Recovery._set_recovery_started: "self",
@@ -102,6 +103,8 @@ FOLLOW_PAUSE_SECONDS = 1.0
 """Between attempts to follow a topic while the brokers are away."""
 APPLY_RECORDS = 500
 """Recovery lets the event loop breathe after this many records."""
+COMMIT_SECONDS = 2.0
+"""The commit before partitions are given up may take so long, however long the drain took."""
 FETCH_SECONDS = 0.25
 FETCH_SECONDS_UNDER_PRESSURE = 0.02
 
@@ -365,6 +368,11 @@ class _Producer(driver.Producer):
         # Stock is idempotent only with exactly_once. A resent older value must not land behind a newer one.
         return {"enable_idempotence": True}
 
+    async def flush(self) -> None:
+        # In place of stock, which waits for every batch before it commits or gives partitions up, and an idempotent
+        # producer repeats one without end. What may be committed is acknowledged; end_tenure waits for the rest.
+        return None
+
 
 class _Transport(driver.Transport):
     Consumer = _Consumer
@@ -522,7 +530,12 @@ class EngineApp(faust.App):
         self.kept: frozenset[int] = frozenset()
         #: The candidates for `kept` while a rebalance is under way.
         self.untouched: frozenset[int] = frozenset()
-        self.writes = BatchProducer(self._aiokafka_producer, self._permission_to_write, settings.max_record_bytes)
+        self.writes = BatchProducer(
+            self._aiokafka_producer,
+            self._permission_to_write,
+            settings.max_record_bytes,
+            settings.write_timeout_seconds,
+        )
         self._handler: Callable[[PartitionBatch], Awaitable[None]] | None = None
         self._working: dict[asyncio.Task[Any], PartitionBatch] = {}
         super().__init__(
@@ -680,13 +693,15 @@ class EngineApp(faust.App):
     # --- ownership --------------------------------------------------------------------------------------------------
 
     async def give_up(self) -> None:
-        """Stop delivery, wait for what is in flight (bounded), commit, give up every partition, tell the worker."""
+        """Stop delivery, wait for what is in flight and commit (bounded), give up every partition, tell the worker."""
         consumer = self.consumer
         consumer.epoch += 1
         await self.recovery.interrupt()
         self.batches.close()
         # A crashed app has nobody to finish a batch; without a lease nothing may be written any more.
         patience = 0.0 if self.crashed or consumer.lease_expired else self.settings.drain_seconds
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience
         late = await self.batches.drain(patience)
         for task, batch in list(self._working.items()):
             if not batch.current:
@@ -694,7 +709,13 @@ class EngineApp(faust.App):
         owned, self.owned = self.owned, frozenset()
         if not await self.writes.end_tenure(patience):
             late = owned  # unknown what of it reaches the changelog: read it again
-        await consumer.commit_now()
+        committing = asyncio.ensure_future(consumer.commit_now())
+        await asyncio.wait([committing], timeout=max(COMMIT_SECONDS, until - loop.time()))
+        if committing.done():
+            committing.result()
+        else:
+            committing.cancel()  # not wait_for: stock's wait for another commit outlives a cancellation
+            logger.warning("gave up without a commit: what was done since the last one is done again")
         self.batches.forget()
         if late:
             logger.warning("gave up partitions with work in flight: %s", sorted(late))
