@@ -27,6 +27,7 @@ from cxstream.engine.ledger import Ledger
 from cxstream.kafka.codec import Codec
 from cxstream.kafka.partition_batches import PartitionBatch, PartitionBatches, ReadRange
 from cxstream.kafka.records import read_case, read_published
+from cxstream.kafka.schemas import RegistryUnavailableError, SchemaIds
 from cxstream.vital_signs import TIER_A
 from parts.agent import NUMBER, POLICY, SCHEMAS, Broker, Life, MemoryTable, Record
 
@@ -262,3 +263,22 @@ def test_figures_are_made_only_when_the_ledger_has_changed() -> None:
         return made
 
     assert asyncio.run(run()) == 1
+
+
+def test_a_registry_that_is_away_is_waited_for_once_a_batch_and_schema_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once a record: one producer's records would keep a partition standing for hours. All are dead letters."""
+    monkeypatch.setattr(agent_module, "REGISTRY_PAUSE_SECONDS", 0.0)
+    asked: Counter[int] = Counter()
+
+    class Away:
+        async def lookup(self, schema_id: int) -> None:
+            asked[schema_id] += 1
+            raise RegistryUnavailableError("away")
+
+    ids = SchemaIds(SCHEMAS, None, Away())  # type: ignore[arg-type]
+    life = Life(Broker(), wall_ms=lambda: ENDS_MS, schema_ids=ids)
+    records = [Record(b"C%d" % n, b"\x00\x00\x00\x00%c" % (n % 2 + 7), ENDS_MS, (), n) for n in range(50)]
+    for batches in (1, 2):
+        asyncio.run(life.process_all({"ticket": records, "dispatch": records[:1]}))
+        assert asked == {7: batches * agent_module.REGISTRY_ATTEMPTS, 8: batches * agent_module.REGISTRY_ATTEMPTS}
+    assert Counter(letter.reason for letter in life.broker.letters()) == {"unknown_schema": 102}

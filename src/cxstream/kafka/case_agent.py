@@ -354,10 +354,11 @@ class CaseAgent:
         started_ms = self.wall_ms()
         boards: dict[bytes, _BoardInHand] = {}
         in_hand: dict[bytes, _CaseInHand] = {}
+        unanswered: set[int] = set()
         await self._take_to_boards(partition, batch.records.get(self.topics.assets, ()), boards)
         await self._take_relays(partition, batch.records.get(self.topics.relays, ()), in_hand)
         intakes = [
-            await self._take_facts(partition, topic, source, batch.records[topic], in_hand)
+            await self._take_facts(partition, topic, source, batch.records[topic], in_hand, unanswered)
             for topic, source in self.topics.sources.items()
             if topic in batch.records
         ]
@@ -386,8 +387,12 @@ class CaseAgent:
         source: str,
         records: Sequence[Record],
         in_hand: dict[bytes, _CaseInHand],
+        unanswered: set[int],
     ) -> _Intake:
-        """Take the records of a source topic to their cases, or put them with the rejected ones."""
+        """Take the records of a source topic to their cases, or put them with the rejected ones.
+
+        `unanswered` are the schema ids the registry was asked for in this batch, in vain.
+        """
         number, intake, trusted = partition.number, _Intake(topic, source, len(records)), topic in self.topics.trusted
         for some in _in_turns(records):
             await self._breathe(partition)
@@ -396,9 +401,11 @@ class CaseAgent:
                 try:
                     try:
                         _case_id, fact = self._decode(source, record, trusted)
-                    except UnknownSchemaIdError:
-                        _case_id, fact = await self._decode_patiently(source, record, trusted)
-                        self._check_owned(partition)
+                    except UnknownSchemaIdError as unknown:
+                        if unknown.schema_id not in unanswered:
+                            await self._look_up(unknown.schema_id, unanswered)
+                            self._check_owned(partition)
+                        _case_id, fact = self._decode_at_last(source, record, trusted)
                     taken = self._case(number, record.key, in_hand, check_key=True)
                     self._check_age(taken.case, fact)
                 except RejectedError as error:
@@ -440,17 +447,25 @@ class CaseAgent:
     def _decode(self, source: str, record: Record, trusted: bool) -> tuple[str, Fact]:  # noqa: FBT001
         return self.codec.decode(source, record.key, record.value, record.timestamp, record.headers, trusted=trusted)
 
-    async def _decode_patiently(self, source: str, record: Record, trusted: bool) -> tuple[str, Fact]:  # noqa: FBT001
-        """Decode a record whose schema id is to be looked up first, for a while also where the registry is away."""
+    async def _look_up(self, schema_id: int, unanswered: set[int]) -> None:
+        """Ask for the schema of an id, for a while also where the registry is away: once in a batch."""
         for _attempt in range(REGISTRY_ATTEMPTS):
             try:
-                return self._decode(source, record, trusted)
-            except UnknownSchemaIdError as unknown:
-                try:
-                    await self.schema_ids.fetch(unknown.schema_id)
-                except RegistryUnavailableError:
-                    await asyncio.sleep(REGISTRY_PAUSE_SECONDS)
-        raise RejectedError("unknown_schema", None, "a schema id that the registry or the configuration knows")
+                await self.schema_ids.fetch(schema_id)
+            except RegistryUnavailableError:
+                await asyncio.sleep(REGISTRY_PAUSE_SECONDS)
+            else:
+                return
+        unanswered.add(schema_id)
+
+    def _decode_at_last(self, source: str, record: Record, trusted: bool) -> tuple[str, Fact]:  # noqa: FBT001
+        """Decode a record whose schema id was asked for, in vain or not."""
+        try:
+            return self._decode(source, record, trusted)
+        except UnknownSchemaIdError:
+            raise RejectedError(
+                "unknown_schema", None, "a schema id that the registry or the configuration knows"
+            ) from None
 
     async def _take_relays(
         self, partition: Partition, records: Sequence[Record], in_hand: dict[bytes, _CaseInHand]
