@@ -88,6 +88,10 @@ class WriteFailedError(Exception):
     """What the clock changed could not be written; the worker ends, and the next owner judges it again."""
 
 
+class TopicShrunkError(Exception):
+    """A topic ends before what was read of it: what it brings next would be taken for what is known, and dropped."""
+
+
 @contextmanager
 def _writing() -> Iterator[None]:
     """Tell a write that was refused, and ends the worker, from an answer that did not come, and is asked for again."""
@@ -154,6 +158,7 @@ class Worker:
         self._group = GroupWatermark(kafka.partitions)
         self._watermarks = WatermarkTopic(watermarks_topic(kafka.group), self._group, engine)
         self._said_ms = 0
+        self._shrunk: frozenset[TP] = frozenset()
         judged_under = fingerprint(settings.catalogue(), self._policy)
         self._holdings = _HoldingsOfAll(lambda: Holdings(self.windows, judged_under))
         self._cases = engine.changelog_table(CASES_TABLE, self._holdings)
@@ -321,10 +326,16 @@ class Worker:
     async def _tick(self) -> None:
         """Ask how far the topics go; move clocks and watermarks, judge what is due, and say how far all is."""
         lows, asked_ms = self._group.lows, self._wall_ms()
-        read = [TP(topic, number) for number in sorted(self._partitions) for topic in self._engine.progress(number)]
+        read = {
+            TP(topic, number): acked
+            for number in sorted(self._partitions)
+            for topic, acked in self._acked(number).items()
+        }
         numbers = sorted({tp.partition for tp in read})
         changelogs = [TP(table.changelog_topic_name, number) for table in self._tables for number in numbers]
         ends = await self._engine.ends([*read, *changelogs])
+        if self._has_shrunk(read, ends):
+            return
         said: dict[Partition, Said] = {}
         for number in numbers:
             partition = self._partitions.get(number)
@@ -341,6 +352,19 @@ class Worker:
                 return
             for partition, word in said.items():
                 partition.announced(word)
+
+    def _has_shrunk(self, read: Mapping[TP, int], ends: Mapping[TP, int]) -> bool:
+        """Tell whether a topic ends before what had been read of it before its end was asked for.
+
+        Raises TopicShrunkError when it still does at the second look: not for a leader that has just changed.
+        """
+        before, self._shrunk = self._shrunk, frozenset(tp for tp, acked in read.items() if ends[tp] < acked)
+        for tp in sorted(before & self._shrunk):
+            raise TopicShrunkError(
+                f"{tp.topic}[{tp.partition}] ends at {ends[tp]}, but was read up to {read[tp]}: it was created anew, or"
+                " has lost its end. `cxstream doctor` says whether a restart will do"
+            )
+        return bool(self._shrunk)
 
     async def _record_policy(self) -> None:
         """Record by which policy is judged. Own words have been heard: so is all that was recorded before."""

@@ -8,6 +8,7 @@ from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 from aiokafka.errors import OutOfOrderSequenceNumber
+from faust.types import TP
 
 from cases import arrived, booked, completed, delivered, event, ms, opened, resolved, scheduled, wakes_ms
 from cxstream.config import load
@@ -19,7 +20,7 @@ from cxstream.kafka.changelog_table import Changed
 from cxstream.kafka.partition import Holdings, Partition
 from cxstream.kafka.records import write
 from cxstream.vital_signs import CATALOGUE
-from cxstream.worker import Worker, WriteFailedError
+from cxstream.worker import TopicShrunkError, Worker, WriteFailedError
 
 PROMISE = [opened(), scheduled("0h", "48h", "50h")]
 
@@ -219,9 +220,9 @@ def test_an_owner_says_what_those_before_have_taken() -> None:
 
 def speaking(said: AsyncMock, wall_ms: Callable[[], int] = lambda: 5) -> Worker:
     """Return a worker with one partition, whose words to the group go to `said`."""
-    engine = MagicMock(should_stop=False, owned={0}, produce_many=said, ends=AsyncMock(return_value={}))
-    engine.crash = AsyncMock()
-    engine.progress.return_value = {"ticket": MagicMock()}
+    engine = MagicMock(should_stop=False, owned={0}, produce_many=said, crash=AsyncMock())
+    engine.ends = AsyncMock(return_value={TP("ticket", 0): 7})
+    engine.progress.return_value = {"ticket": MagicMock(acked=7)}
     worker = Worker(load(None, {}), engine, wall_ms)
     worker._partitions = {0: Partition(0, 1, Holdings(worker.windows, 0), SOURCES)}
     worker._attend = AsyncMock(return_value=Said(NOTHING, {}))  # type: ignore[method-assign]
@@ -234,3 +235,16 @@ def test_a_word_that_is_refused_ends_the_worker() -> None:
     with pytest.raises(WriteFailedError):
         asyncio.run(asyncio.wait_for(worker.run_clock(), 2.0))
     worker._engine.crash.assert_awaited_once()  # type: ignore[attr-defined]
+
+
+def test_a_topic_created_anew_ends_the_worker() -> None:
+    """What it brings would be dropped, and nothing shown of that; the clock stands still from the first look on."""
+    worker = speaking(AsyncMock())
+    end = worker._engine.ends.return_value  # type: ignore[attr-defined]
+    looks = [(7, 1), (6, 1), (7, 2), (8, 3), (6, 3), (6, 3)]
+    for stated, attended in looks[:-1]:
+        end[TP("ticket", 0)] = stated
+        asyncio.run(worker._tick())
+        assert worker._attend.await_count == attended  # type: ignore[attr-defined]
+    with pytest.raises(TopicShrunkError, match=r"ticket\[0\] ends at 6, but was read up to 7"):
+        asyncio.run(worker._tick())
