@@ -248,3 +248,15 @@ def test_a_topic_created_anew_ends_the_worker() -> None:
         assert worker._attend.await_count == attended  # type: ignore[attr-defined]
     with pytest.raises(TopicShrunkError, match=r"ticket\[0\] ends at 6, but was read up to 7"):
         asyncio.run(worker._tick())
+
+
+def test_a_wall_clock_set_back_keeps_no_worker_silent() -> None:
+    """Words go out once a second, and at once when the clock was set back: not after as long as it went back."""
+    wall = iter([10_000, 10_500, 11_000, 5_000, 5_500, 6_000])
+    said = AsyncMock()
+    worker = speaking(said, lambda: next(wall))
+    words = []
+    for _look in range(6):
+        asyncio.run(worker._tick())
+        words.append(said.await_count)
+    assert words == [1, 1, 2, 3, 3, 4]
