@@ -227,11 +227,13 @@ class _Recovery:
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
 
-    async def interrupt(self) -> None:
-        """Stop recovering: a rebalance begins."""
-        if self.task is not None and not self.task.done():
-            self.task.cancel()
-            await asyncio.wait([self.task])
+    async def interrupt(self) -> bool:
+        """Stop recovering if that is under way (True): a rebalance begins."""
+        if self.task is None or self.task.done():
+            return False
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        return True
 
     def revoke(self, _tp: TP) -> None:
         """Do nothing: what was forgotten is read again because the table does not know it."""

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.tables.recovery import Recovery, ServiceStopped
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -92,5 +94,46 @@ def test_giving_up_has_an_end_whatever_does_not_answer(
         assert not app.owned
         assert app.batches.committable(tp) is None
         each_second.cancel()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("writes", "is_acknowledged"), [(True, False), (True, True), (False, True)])
+def test_what_a_hook_wrote_when_it_was_cut_short_is_read_again(
+    writes: bool,  # noqa: FBT001
+    is_acknowledged: bool,  # noqa: FBT001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The table has what the hook was writing, and figures do not follow: no partition is kept with that."""
+
+    async def run() -> None:
+        app, never = engine(tmp_path), asyncio.Event()
+        table: Any = app.tables["cases"]
+
+        async def send_batch(*_batch: object, **_where: object) -> asyncio.Future[Any]:
+            done = asyncio.get_running_loop().create_future()
+            if is_acknowledged:
+                done.set_result(SimpleNamespace(offset=0))
+            return done
+
+        async def hook(_partitions: frozenset[int]) -> None:
+            if writes:
+                await table.put_many(1, [(b"k", b"v")])
+            await never.wait()
+
+        producer = SimpleNamespace(create_batch=lambda: BatchBuilder(1024, 0), send_batch=send_batch)
+        monkeypatch.setattr(app, "_aiokafka_producer", lambda: producer)
+        monkeypatch.setattr(app.writes, "_producer", lambda: producer)
+        monkeypatch.setattr(app, "co_partitions", lambda: frozenset({1}))
+        monkeypatch.setattr(app.consumer, "_thread", SimpleNamespace(heard_at=monotonic()))
+        app.hooks.on_recovered = hook
+        table.apply(1, [], 1)
+        app.recovery._hook = asyncio.ensure_future(app.take_over(7))
+        await asyncio.sleep(0.05)
+        assert table.get(1, b"k") == (b"v" if writes else None)
+        await app.give_up()
+        assert table.get(1, b"k") is None
+        assert app.untouched == (frozenset() if writes else {1})
 
     asyncio.run(run())

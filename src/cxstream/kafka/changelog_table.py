@@ -140,6 +140,8 @@ class BatchProducer:
         self._order: defaultdict[TP, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._unacknowledged: set[asyncio.Task[Any]] = set()
         self._tenure = 0
+        #: Whether anything was to be written in this tenure.
+        self.has_sent = False
 
     def send(
         self,
@@ -156,6 +158,7 @@ class BatchProducer:
         """
         packed = self._pack(topic, partition, records)
         task = asyncio.ensure_future(self._deliver(TP(topic, partition), packed, self._tenure, acknowledged))
+        self.has_sent = True
         self._unacknowledged.add(task)
         task.add_done_callback(self._unacknowledged.discard)
         return task
@@ -166,6 +169,7 @@ class BatchProducer:
         What was refused is not: tables hold it already, and what is derived from them does not follow.
         """
         self._tenure += 1
+        self.has_sent = False
         begun = set(self._unacknowledged)
         if begun and timeout_seconds > 0:
             await asyncio.wait(begun, timeout=timeout_seconds)

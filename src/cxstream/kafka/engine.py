@@ -492,12 +492,14 @@ class _Recovery(Recovery):
         if not hook.cancelled():
             hook.result()
 
-    async def interrupt(self) -> None:
-        """Stop reading changelogs, and stop the hook if it runs: a rebalance begins."""
+    async def interrupt(self) -> bool:
+        """Stop reading changelogs, and stop the hook if it runs (True): a rebalance begins."""
         self.readable = set()
-        if self._hook is not None and not self._hook.done():
-            self._hook.cancel()
-            await asyncio.wait([self._hook])
+        if self._hook is None or self._hook.done():
+            return False
+        self._hook.cancel()
+        await asyncio.wait([self._hook])
+        return True
 
 
 class _TableManager(TableManager):
@@ -696,7 +698,7 @@ class EngineApp(faust.App):
         """Stop delivery, wait for what is in flight and commit (bounded), give up every partition, tell the worker."""
         consumer = self.consumer
         consumer.epoch += 1
-        await self.recovery.interrupt()
+        is_cut_short = await self.recovery.interrupt()
         self.batches.close()
         # A crashed app has nobody to finish a batch; without a lease nothing may be written any more.
         patience = 0.0 if self.crashed or consumer.lease_expired else self.settings.drain_seconds
@@ -707,7 +709,8 @@ class EngineApp(faust.App):
             if not batch.current:
                 task.cancel()  # or it could write, much later, what it made of a table that is not ours any more
         owned, self.owned = self.owned, frozenset()
-        if not await self.writes.end_tenure(patience):
+        is_in_doubt = is_cut_short and self.writes.has_sent  # what the hook wrote is in tables, and nothing follows it
+        if not await self.writes.end_tenure(patience) or is_in_doubt:
             late = owned  # unknown what of it reaches the changelog: read it again
         committing = asyncio.ensure_future(consumer.commit_now())
         await asyncio.wait([committing], timeout=max(COMMIT_SECONDS, until - loop.time()))
