@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cxstream.config import Settings
 from cxstream.render.alerts import alerts
 from cxstream.vital_signs import CATALOGUE
+from parts.alertmanager import Webhook, alerts_of, require_alertmanager
 from parts.alertmanager import alertmanager as running
-from parts.alertmanager import alerts_of, require_alertmanager
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
@@ -86,11 +87,16 @@ def alertmanager() -> Iterator[str]:
         yield address
 
 
-def assert_held_back(address: str, sent: list[dict[str, str]], expected: list[int]) -> None:
-    """Send alerts; assert that those at these indexes and no others are inhibited once Alertmanager has all."""
-    body = json.dumps([{"labels": {**labels, "index": str(index)}} for index, labels in enumerate(sent)]).encode()
+def send(address: str, alerts: list[dict[str, Any]]) -> None:
+    """Send alerts to Alertmanager, as Prometheus does."""
+    body = json.dumps(alerts).encode()
     request = urllib.request.Request(f"http://{address}/api/v2/alerts", body, {"Content-Type": "application/json"})
     urllib.request.urlopen(request, timeout=10).close()
+
+
+def assert_held_back(address: str, sent: list[dict[str, str]], expected: list[int]) -> None:
+    """Send alerts; assert that those at these indexes and no others are inhibited once Alertmanager has all."""
+    send(address, [{"labels": {**labels, "index": str(index)}} for index, labels in enumerate(sent)])
     deadline = time.monotonic() + 10
     while True:
         known = alerts_of(address)
@@ -147,3 +153,40 @@ def test_of_one_cause_one_alert_is_told(alertmanager: str) -> None:
 def test_without_any_worker_all_vital_signs_are_held_back(alertmanager: str) -> None:
     """The absence of every group has no group, and stands for all."""
     assert_held_back(alertmanager, [of_pipeline("CxStreamAbsent"), *business("g")], [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("receiver", ["sre-page", "operations-page"])
+def test_a_page_says_something_whatever_the_summaries_of_its_alerts(receiver: str, tmp_path: Path) -> None:
+    """Alerts of one group with different summaries are one page, told by the first of them and how many there are."""
+    key = tmp_path / "key"
+    key.write_text("stands in")
+    with Webhook() as webhook:
+        config = yaml.safe_load(CONFIG.read_text("utf-8"))
+        for one in config["receivers"]:
+            for page in one.get("pagerduty_configs", ()):
+                page |= {"url": webhook.url, "routing_key_file": str(key)}
+        routes = [config["route"]]
+        for route in routes:
+            routes += route.get("routes", [])
+            if "group_wait" in route:
+                route["group_wait"] = "1s"
+        changed = tmp_path / "alertmanager.yml"
+        changed.write_text(yaml.safe_dump(config))
+        one = next(alert for alert in EVERY if receiver_of(alert) == receiver)
+        labels = {"alertname": one.name, "team": one.team, "severity": one.severity, "group": "g"}
+        stuck = [
+            {
+                "labels": labels | {"partition": partition},
+                "annotations": {"summary": f"Partition {partition} is stuck", "runbook_url": "https://r.example/x"},
+            }
+            for partition in "34"
+        ]
+        with running(changed) as address:
+            send(address, stuck)
+            deadline = time.monotonic() + 20
+            while not webhook.pages:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+    (page,) = webhook.pages
+    summary = page["payload"]["summary"]
+    assert re.fullmatch(rf"{one.name} g: Partition [34] is stuck \(and others, 2 in all\)", summary), summary

@@ -77,16 +77,20 @@ class Told(NamedTuple):
 
 
 class Webhook:
-    """Keeps the notifications that Alertmanager posts to `url`/<receiver>; a context manager."""
+    """Keeps the notifications that Alertmanager posts to `url`/<receiver>, and pages; a context manager."""
 
     def __init__(self) -> None:
         self.told: list[Told] = []
+        self.pages: list[dict[str, Any]] = []
+        """What was sent as to PagerDuty."""
         webhook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                for alert in body["alerts"]:
+                if "routing_key" in body:
+                    webhook.pages.append(body)
+                for alert in body.get("alerts", ()):
                     receiver = self.path.removeprefix("/")
                     webhook.told.append(Told(receiver, alert["status"], alert["labels"], alert["annotations"]))
                 self.send_response(200)
