@@ -269,6 +269,10 @@ def unselected(every: list[Object], _: Path) -> list[str]:
         wrong.append("everybody may come in")
     if any(port["port"] != "http" for rule in policy["ingress"] for port in rule["ports"]):
         wrong.append("a port nobody serves")
+    inside = ({"podSelector": {"matchLabels": WORKERS}}, {"port": "http", "protocol": "TCP"})
+    for way, whom in (("ingress", "from"), ("egress", "to")):
+        if not any(inside[0] in rule[whom] and inside[1] in rule["ports"] for rule in policy[way]):
+            wrong.append(f"workers cannot ask each other: {way}")
     return wrong
 
 
@@ -453,6 +457,9 @@ MUTATIONS: list[tuple[Check, Change]] = [
     (unselected, set_in("NetworkPolicy", "spec", "policyTypes", to=["Ingress"])),
     (unselected, set_in("NetworkPolicy", "spec", "ingress", 0, "from", to=[])),
     (unselected, set_in("NetworkPolicy", "spec", "ingress", 0, "ports", 0, "port", to=8080)),
+    (unselected, set_in("NetworkPolicy", "spec", "ingress", 0, "from", 1)),
+    (unselected, set_in("NetworkPolicy", "spec", "egress", 0)),
+    (unselected, set_in("NetworkPolicy", "spec", "egress", 0, "to", 0, "podSelector", "matchLabels", to={"app": "x"})),
     (unselected, set_in("PodDisruptionBudget", "spec", "maxUnavailable", to=2)),
     (unselected, set_in("Service", "spec", "selector", to={"app": "cxstream"})),
     (unselected, set_in(*OF_POD, "topologySpreadConstraints", 0, "labelSelector", "matchLabels", to={"app": "x"})),
