@@ -14,7 +14,9 @@ from pathlib import Path
 from statistics import NormalDist
 
 import pytest
+from click.testing import CliRunner
 
+from cxstream.cli.building import render
 from cxstream.config import Settings
 from cxstream.domain import scope
 from cxstream.domain.policy import Policy
@@ -24,7 +26,18 @@ from cxstream.exposition.activity import Activity
 from cxstream.exposition.collector import Collector, page
 from cxstream.exposition.families import FAMILIES
 from cxstream.exposition.snapshot import PartitionSnapshot, WorkerSnapshot
-from cxstream.render.artefacts import ALERTS, METRICS, RULES, VITAL_SIGNS, artefacts, stale, write
+from cxstream.render.artefacts import (
+    ALERTS,
+    CONSOLE,
+    DASHBOARDS,
+    METRICS,
+    PROMETHEUS_RULE,
+    RULES,
+    VITAL_SIGNS,
+    artefacts,
+    stale,
+    write,
+)
 from cxstream.render.reference import rules_of, trace
 from cxstream.render.rules import COVERED, FENCED, WATERMARK_AGE, recording_rules, rules_file
 from cxstream.vital_signs import CATALOGUE
@@ -70,6 +83,46 @@ def test_write_changes_only_what_differs_and_stale_says_where(tmp_path: Path) ->
     assert write(tmp_path, GENERATED) == []
     edited.write_bytes(edited.read_bytes().replace(b"\n", b"\r\n"))
     assert stale(tmp_path, GENERATED) == [f"{METRICS}: differs from line 1 on"]
+
+
+SITE = """
+[kafka]
+source_silent_after = { ticket = "2h", dispatch = "1h", parts = "0s" }
+[ledger]
+levels = { job = ["all"], tier = ["24h"] }
+"""
+
+
+def test_what_a_site_configures_has_its_own_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level of one's own is recorded, alerted on and shown; a feed that is never dead gates nothing; pages stay."""
+    require_prometheus()
+    config = tmp_path / "cxstream.toml"
+    config.write_text(SITE)
+    monkeypatch.setenv("CXSTREAM_LEDGER_LEVELS", "job=all,region=24h,tier=24h")  # wins over the file, as for a worker
+    done = CliRunner().invoke(render, ["--config", str(config), "--root", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    written = {path: (tmp_path / path).read_text("utf-8") for path in done.output.split()}
+    assert {path.removeprefix(f"{DASHBOARDS}/") for path in written} == {
+        *(RULES, ALERTS, PROMETHEUS_RULE, CONSOLE),
+        *(Path(path).name for path in GENERATED if path.startswith(DASHBOARDS)),
+    }
+    for path in (RULES, PROMETHEUS_RULE, ALERTS):
+        assert 'level="tier"' in written[path] or "level: tier" in written[path]
+        assert 'topic="parts"' not in written[path]
+        assert "product:" not in written[path]
+    assert "tier:cxstream_vital_sign_good_per_units:ratio" in written[RULES]
+    assert 'topic="ticket"} < 7200' in written[RULES]
+    assert 'topic="ticket"} >= 7200' in written[ALERTS]
+    assert "region:" in written[f"{DASHBOARDS}/cxstream-operations.json"]
+    promtool("check rules", tmp_path / RULES, tmp_path / ALERTS)
+
+
+def test_the_environment_changes_no_committed_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --config the files are those of the defaults, whatever variables are set."""
+    monkeypatch.setenv("CXSTREAM_LEDGER_LEVELS", "job=all,tier=24h")
+    monkeypatch.setenv("CXSTREAM_KAFKA_SOURCE_SILENT_AFTER", "parts=0s")
+    done = CliRunner().invoke(render, ["--check", "--root", str(ROOT)])
+    assert (done.exit_code, done.output) == (0, "")
 
 
 def test_the_inventory_lists_every_family_and_every_recorded_series() -> None:

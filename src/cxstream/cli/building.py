@@ -10,28 +10,34 @@ from pathlib import Path
 
 import click
 
+from cxstream.cli.options import CONFIG, settings_of
 from cxstream.config import Settings, reference
 from cxstream.domain.instant import SECOND_MS
 from cxstream.exposition.families import FAMILIES
 from cxstream.render.alerts import DEFAULT_SITE, Site
-from cxstream.render.artefacts import artefacts, stale, write
+from cxstream.render.artefacts import REFERENCES, artefacts, stale, write
 from cxstream.web.openapi import text as openapi_text
 
 _SDK = "grafana_foundation_sdk"
 
 
 @click.command()
+@CONFIG
 @click.option("--check", is_flag=True, help="Write nothing; exit status 1 if a file is not what would be written.")
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path())
 @click.option("--runbooks", default=DEFAULT_SITE.runbooks, show_default=True, help="URL of docs/runbooks, for alerts.")
 @click.option("--dashboards", default=DEFAULT_SITE.dashboards, show_default=True, help="URL of Grafana.")
 @click.option("--cases", default=DEFAULT_SITE.cases, show_default=True, help="URL of a worker's pages, for dashboards.")
-def render(root: Path, runbooks: str, dashboards: str, cases: str, *, check: bool) -> None:
-    """Generate rules, alerts, dashboards, inventories and reference pages from the catalogue and the settings."""
+def render(config_path: Path | None, root: Path, runbooks: str, dashboards: str, cases: str, *, check: bool) -> None:
+    """Generate rules, alerts, dashboards, inventories and reference pages from the catalogue and the settings.
+
+    With --config only what depends on a configuration: rules, alerts, dashboards and console. Without, the settings are
+    the defaults, whatever the environment says, so that the same code makes the same files.
+    """
     from cxstream.ingress import openapi  # noqa: PLC0415 - these imports take a while; other commands need not wait
     from cxstream.upstream.generated import contract_artefacts  # noqa: PLC0415 - as above
 
-    settings = Settings()
+    settings = Settings() if config_path is None else settings_of(config_path)
     silent_after = {topic: after_ms // SECOND_MS for topic, after_ms in settings.kafka.source_silent_after.items()}
     try:
         texts = artefacts(
@@ -45,12 +51,15 @@ def render(root: Path, runbooks: str, dashboards: str, cases: str, *, check: boo
             raise
         message = "dashboards are made with grafana-foundation-sdk, which is not installed: pip install cxstream[dev]"
         raise click.ClickException(message) from missing
-    texts |= {
-        "docs/configuration.md": reference(),
-        "docs/openapi.json": openapi_text(),
-        **contract_artefacts(settings),
-        openapi.PATH: json.dumps(openapi.document(version("cxstream")), indent=2) + "\n",
-    }
+    if config_path is None:
+        texts |= {
+            "docs/configuration.md": reference(),
+            "docs/openapi.json": openapi_text(),
+            **contract_artefacts(settings),
+            openapi.PATH: json.dumps(openapi.document(version("cxstream")), indent=2) + "\n",
+        }
+    else:
+        texts = {path: text for path, text in texts.items() if path not in REFERENCES}
     lines = stale(root, texts) if check else write(root, texts)
     for line in lines:
         click.echo(line)
