@@ -622,4 +622,9 @@ def advertised_url(settings: Settings, port: int) -> str:
             host = socket.gethostbyname(socket.gethostname())
         except OSError:
             host = "localhost"
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme_of(settings)}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def scheme_of(settings: Settings) -> str:
+    """Return what workers of a configuration speak: https where they have a certificate."""
+    return "http" if settings.http.cert_file is None else "https"

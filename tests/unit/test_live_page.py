@@ -647,10 +647,11 @@ def test_who_is_asked_for_what_it_does_not_own_says_so() -> None:
         ({}, "http://127.0.0.1:9109"),
         ({"HTTP_HOST": "::1"}, "http://[::1]:9109"),
         ({"HTTP_ADVERTISED_URL": "https://w1.example/cx/"}, "https://w1.example/cx"),
+        ({"HTTP_CERT_FILE": __file__, "HTTP_KEY_FILE": __file__}, "https://127.0.0.1:9109"),
     ],
 )
 def test_where_a_worker_answers_is_as_set_or_by_host_and_port(given: dict[str, str], url: str) -> None:
-    """http.advertised_url, else the address it listens on."""
+    """http.advertised_url, else the address it listens on, by https where it has a certificate."""
     assert advertised_url(settings_of(4, **given), 9109) == url
     assert not re.search(r"0\.0\.0\.0", advertised_url(settings_of(4, HTTP_HOST="0.0.0.0"), 9109))  # noqa: S104
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
 import pytest
+import trustme
 from aiokafka import TopicPartition
 from click.testing import CliRunner
 from rich.console import Console
@@ -29,11 +32,12 @@ from cxstream.kafka.cluster import (
 from cxstream.kafka.partitioner import partition_of
 from cxstream.kafka.topics import Finding as TopicFinding
 from cxstream.kafka.topics import Topic
+from cxstream.live import scheme_of
 from cxstream.operations.checks import CHECKS, longest_need_ms
 from cxstream.operations.findings import Finding, Report
 from cxstream.operations.observation import Arrivals, Observation, Sample
 from cxstream.operations.partitioners import elsewhere, explained_by
-from cxstream.operations.status import FRESH_SECONDS, Lag, PartitionStatus, Status, WorkerSeen, worker_of
+from cxstream.operations.status import FRESH_SECONDS, Lag, PartitionStatus, Status, WorkerSeen, _ask, worker_of
 from cxstream.operations.topic_plan import plan_of
 from cxstream.worker import topics_of
 
@@ -402,13 +406,30 @@ def test_the_status_is_0_only_if_all_is_covered_and_fresh(changes: Mapping[str, 
     assert a_status(a_partition(), a_partition(**changes)).status == status
 
 
-def test_without_a_worker_that_answers_owners_count() -> None:
-    """Where no worker can be asked the coverage is not known, and the share of partitions with an owner decides."""
+def test_without_a_worker_that_answers_nothing_is_covered_for_all_we_know() -> None:
+    """Where no worker can be asked the coverage is not known: the status is 1, and the text says why."""
     whole = a_status(a_partition(ready=None), answered=False)
-    assert (whole.coverage, whole.owned, whole.status) == (None, 1, 0)
+    assert (whole.coverage, whole.owned, whole.status) == (None, 1, 1)
     half = a_status(a_partition(ready=None), a_partition(ready=None, owner=None), answered=False)
     assert (half.coverage, half.owned, half.status) == (None, 0.5, 1)
-    assert "unknown (no worker answered); 50% of 2 partitions have an owner" in half.text()
+    told = half.text()
+    assert "unknown (no worker answered: name them with --worker); 50% of 2 partitions have an owner" in told
+    assert "worker     w:1: does not answer" in told
+
+
+def test_workers_with_a_certificate_are_asked_by_https() -> None:
+    """Where http.cert_file is set the status speaks https, and believes no certificate the system does not trust."""
+    own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(own)
+
+    async def asked() -> WorkerSeen:
+        server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=own)
+        async with server:
+            return await _ask(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", scheme_of(guarded))
+
+    guarded = load(None, {"CXSTREAM_HTTP_CERT_FILE": __file__, "CXSTREAM_HTTP_KEY_FILE": __file__})
+    assert (scheme_of(SETTINGS), scheme_of(guarded)) == ("http", "https")
+    assert asyncio.run(asked()).error == "does not answer (ClientConnectorCertificateError)"
 
 
 def test_progress_is_shown_on_a_terminal_only(

@@ -24,6 +24,7 @@ from cxstream.exposition.families import (
 )
 from cxstream.kafka.cluster import FIRST_BATCH_ONLY, Bounds, Cluster, GroupSeen, Member, Reader
 from cxstream.kafka.topics import TopicTable
+from cxstream.live import scheme_of
 from cxstream.operations.findings import Progress, no_progress
 from cxstream.operations.observation import wall_ms
 from cxstream.worker import connection_of, topics_of
@@ -126,10 +127,10 @@ class Status(NamedTuple):
 
     @property
     def status(self) -> int:
-        """The exit status: 0 every partition is covered and fresh, 1 something is behind or has no owner."""
-        whole = self.owned if self.coverage is None else self.coverage
-        fresh = self.freshness_seconds
-        return 0 if whole >= 1 and fresh is not None and fresh <= FRESH_SECONDS and not self.missing else 1
+        """The exit status: 0 every partition is covered and fresh, 1 one is not, or nobody could say so."""
+        covered, fresh = self.coverage, self.freshness_seconds
+        whole = covered is not None and covered >= 1
+        return 0 if whole and fresh is not None and fresh <= FRESH_SECONDS and not self.missing else 1
 
     @property
     def recovery_remaining(self) -> int:
@@ -173,7 +174,7 @@ class Status(NamedTuple):
     def text(self) -> str:
         """Return it for people."""
         lag, coverage, fresh = self.lag, self.coverage, self.freshness_seconds
-        covered = "unknown (no worker answered)" if coverage is None else f"{coverage:.0%}"
+        covered = "unknown (no worker answered: name them with --worker)" if coverage is None else f"{coverage:.0%}"
         lines = [
             f"group {self.group}: {_STATES.get(self.state, self.state)}, {len(self.members)} members",
             f"coverage   {covered}; {self.owned:.0%} of {len(self.partitions)} partitions have an owner",
@@ -230,7 +231,8 @@ async def status(
 ) -> Status:
     """Return how far the group of a configuration is; no worker needs to run.
 
-    `workers` are asked for their metrics; with none given, one at every member's host, at the port configured here.
+    `workers` are asked for their metrics, by https where `http.cert_file` is set; with none given, one at the host of
+    every member, at the port configured here.
     Raises UnreachableError where no broker can be spoken to, KafkaError where one does not answer later on.
     """
     kafka, table = settings.kafka, topics_of(settings)
@@ -256,7 +258,8 @@ async def status(
             said = await _said(reader, words, bounds.get(words, Bounds(0, 0)), kafka.partitions, timeout_seconds)
     addresses = list(workers) or _addresses(group, settings.http.port)
     progress("the workers", 0, 1)
-    told = list(await asyncio.gather(*(_ask(address) for address in addresses)))
+    scheme = scheme_of(settings)
+    told = list(await asyncio.gather(*(_ask(address, scheme) for address in addresses)))
     return Status(
         group=kafka.group,
         state=group.state,
@@ -367,13 +370,13 @@ def _addresses(group: GroupSeen, port: int) -> list[Address]:
     return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts if port]
 
 
-async def _ask(address: Address) -> WorkerSeen:
-    """Ask one worker for its metrics."""
+async def _ask(address: Address, scheme: str = "http") -> WorkerSeen:
+    """Ask one worker for its metrics; a certificate must be one the system trusts, for this address."""
     timeout = aiohttp.ClientTimeout(total=WORKER_SECONDS)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"http://{address}/metrics", allow_redirects=False) as answer,
+            session.get(f"{scheme}://{address}/metrics", allow_redirects=False) as answer,
         ):
             if answer.status != _OK:
                 return WorkerSeen(address, f"answered with HTTP status {answer.status}")
