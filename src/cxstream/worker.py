@@ -225,6 +225,8 @@ class Worker:
             partition = self._partitions.pop(number, None)
             if partition is not None:
                 self._given_up[number] = partition
+                self._capped += partition.ledger.capped
+                partition.ledger.capped = 0
                 self._lingering[number] = _Lingering(self._partition_snapshot(partition), until_ms)
         self._recovering = frozenset()
         if self._engine.should_stop:
@@ -262,9 +264,6 @@ class Worker:
             self._partitions[number] = partition
             await self._unite_stale(partition)
             self._lingering.pop(number, None)
-        for partition in self._given_up.values():
-            self._capped += partition.ledger.capped
-            partition.ledger.capped = 0
         self._given_up.clear()
         self._recovering = frozenset()
         self._state = "running"

@@ -8,7 +8,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from cases import POLICY, delivered, ms, opened, scheduled
+from cases import POLICY, booked, delivered, ms, opened, scheduled
 from cxstream.config import load
 from cxstream.domain.cases import Case
 from cxstream.domain.facts import RejectedError
@@ -89,6 +89,18 @@ def test_reading_along_comes_to_what_is_there_in_the_end(seed: int) -> None:
     once.read(Changed(key, None, data) for key, data in there.items())
     assert come_to(along) == come_to(once)
     assert along.judged_ms >= once.judged_ms
+
+
+def test_who_reads_a_record_counts_no_label_as_capped() -> None:
+    """Where a partition is taken over, or held as standby, its owner before has counted them."""
+    windows = load(None, {"CXSTREAM_LEDGER_LABEL_VALUES_REGION": "north"}).windows()
+    judged = assess(booked([opened(region="south")]).cases["C1"], CATALOGUE, POLICY, Clock.at(ms("1d"))).case
+    holdings = Holdings(windows, FINGERPRINT)
+    holdings.read([Changed(b"C1", None, write(judged))])
+    assert holdings.ledger.capped == 0
+    holdings.replace(b"C1", judged, None)
+    holdings.replace(b"C1", None, judged)
+    assert holdings.ledger.capped > 0
 
 
 def test_a_record_that_cannot_be_read_is_in_the_way_of_taking_over_only() -> None:

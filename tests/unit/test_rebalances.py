@@ -1,0 +1,45 @@
+"""What a worker counts and shows while partitions come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from unittest.mock import MagicMock
+
+from cxstream.config import load
+from cxstream.worker import Worker
+
+BOTH, NONE = frozenset({0, 1}), frozenset[int]()
+
+
+def a_worker() -> Worker:
+    """Return a worker that owns nothing yet, on an engine that keeps what is assigned again."""
+    engine = MagicMock(kept=BOTH, generation=1, should_stop=False, lease_expired=False)
+    engine.progress.return_value = {}
+    engine.changelog_table.return_value.stale.return_value = []
+    engine.recovery_remaining.return_value = {}
+    return Worker(load(None, {}), engine, lambda: 5)
+
+
+def after(*hooks: Awaitable[None]) -> None:
+    """Let hooks of the engine happen one after the other."""
+
+    async def happen() -> None:
+        for hook in hooks:
+            await hook
+
+    asyncio.run(happen())
+
+
+def test_what_was_capped_never_becomes_less() -> None:
+    """A counter that falls while partitions are handed over is taken for a reset, and its total for an increase."""
+    worker = a_worker()
+    after(worker._on_assigned(BOTH), worker._on_recovered(BOTH))
+    for partition in worker._partitions.values():
+        partition.ledger.capped = 3
+    assert worker.snapshot().label_values_capped == 6
+    after(worker._on_revoked(BOTH))
+    assert worker.snapshot().label_values_capped == 6
+    after(worker._on_assigned(frozenset({0})), worker._on_recovered(frozenset({0})))
+    worker._partitions[0].ledger.capped += 1
+    assert worker.snapshot().label_values_capped == 7
