@@ -505,7 +505,7 @@ class Worker:
             rows=partition.rows(),
             watermark_ms=partition.counted_ms,
             lasting=partition.lasting(),
-            source_watermark_ms=dict(took),
+            source_watermark_ms=latest(self._group.delivered_of(number), took),
             lag_records=lag,
             lag_seconds={
                 topic: max(0, now_ms - took.get(topic, now_ms)) / SECOND_MS if behind else 0.0

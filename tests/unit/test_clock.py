@@ -216,6 +216,21 @@ def test_an_owner_says_what_those_before_have_taken() -> None:
     said = asyncio.run(worker._attend(partition, dict.fromkeys([*topics, "changelog"], 0), 5, NOTHING))
     assert said is not None
     assert said.delivered_ms == {"ticket": 7, "parts": 4}
+    shown = worker._partition_snapshot(partition)
+    assert shown.source_watermark_ms == {"ticket": 7, "parts": 4}, "else a restart would seem to end a silence"
+
+
+def test_how_far_behind_a_topic_is_goes_by_what_was_taken_here() -> None:
+    """What owners before have taken says nothing of the records that wait now."""
+    engine = MagicMock(owned={0})
+    worker = Worker(load(None, {}), engine, lambda: 9_000)
+    topic = next(topic for topic, source in worker._roles.sources.items() if source == "ticket")
+    engine.progress.return_value = {topic: MagicMock(lag=2)}
+    partition = Partition(0, 1, Holdings(worker.windows, 0), SOURCES)
+    worker._group.heard(0, Said(NOTHING, {"ticket": 1_000}))
+    assert worker._partition_snapshot(partition).lag_seconds == {"ticket": 0}
+    partition.clock.took("ticket", 4_000)
+    assert worker._partition_snapshot(partition).lag_seconds == {"ticket": 5}
 
 
 def speaking(said: AsyncMock, wall_ms: Callable[[], int] = lambda: 5) -> Worker:

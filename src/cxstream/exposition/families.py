@@ -117,7 +117,8 @@ SOURCE_WATERMARK = _family(
     "partition_source_watermark_timestamp_seconds",
     "gauge",
     "topic partition",
-    "Newest delivery processed from a source topic in Unix time: tells a dead feed from a quiet one.",
+    "Newest delivery processed from a source topic in Unix time, whoever owned the partition then: tells a dead feed"
+    " from a quiet one.",
 )
 PARTITIONS_EXPECTED = _family("partitions_expected", "gauge", "", "Partitions the job has.")
 LAG_RECORDS = _family("consumer_lag_records", "gauge", "topic partition", "Records of a topic not yet processed.")

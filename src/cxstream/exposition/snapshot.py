@@ -39,7 +39,7 @@ class PartitionSnapshot(NamedTuple):
     lasting: Sequence[Lasting] = ()
     """What goes on now: outages and silences."""
     source_watermark_ms: Mapping[str, int] = _NOTHING
-    """Newest delivery time processed, by source topic."""
+    """Newest delivery time processed, by source topic, whoever owned the partition then."""
     lag_records: Mapping[str, int] = _NOTHING
     lag_seconds: Mapping[str, float] = MappingProxyType({})
     cases: int = 0
