@@ -152,6 +152,7 @@ class Worker:
         self._lingering: dict[int, _Lingering] = {}
         self._state: WorkerState = "starting"
         self._rebalances = 0
+        self._has_recovered = False
         self._capped = 0
         self._rebalancing_since_ms: int | None = None
         kafka = settings.kafka
@@ -247,6 +248,8 @@ class Worker:
             await asyncio.sleep(max(0.0, min(left_ms / SECOND_MS, self.settings.drain_seconds)))
 
     async def _on_assigned(self, numbers: frozenset[int]) -> None:
+        if self._state not in ("starting", "rebalancing"):
+            self._rebalances += 1  # nothing was owned to be given up: a recovery was interrupted, or none was needed
         self._recovering = numbers
         self._state = "recovering"
 
@@ -267,6 +270,7 @@ class Worker:
         self._given_up.clear()
         self._recovering = frozenset()
         self._state = "running"
+        self._has_recovered = True
         if self._rebalancing_since_ms is not None:
             self.activity.rebalanced((self._wall_ms() - self._rebalancing_since_ms) / SECOND_MS)
             self._rebalancing_since_ms = None
@@ -552,7 +556,7 @@ class Worker:
 
     def started(self) -> bool:
         """Return whether the first assignment is recovered."""
-        return self._rebalances > 0 or self._state == "running"
+        return self._has_recovered
 
 
 def topic_roles(settings: Settings) -> TopicRoles:

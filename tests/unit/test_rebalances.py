@@ -43,3 +43,20 @@ def test_what_was_capped_never_becomes_less() -> None:
     after(worker._on_assigned(frozenset({0})), worker._on_recovered(frozenset({0})))
     worker._partitions[0].ledger.capped += 1
     assert worker.snapshot().label_values_capped == 7
+
+
+def test_every_rebalance_counts_that_of_a_recovery_too() -> None:
+    """Who is asked to join again before it owns anything takes part in a storm; only its first joining is none."""
+    worker = a_worker()
+    after(worker._on_assigned(BOTH))
+    assert (worker.snapshot().rebalances, worker.started()) == (0, False)
+    after(worker._on_assigned(BOTH), worker._on_assigned(NONE))
+    assert (worker.snapshot().rebalances, worker.started()) == (2, False)
+    after(worker._on_recovered(NONE))
+    assert (worker.snapshot().rebalances, worker.started()) == (2, True)
+    after(worker._on_assigned(BOTH), worker._on_recovered(BOTH))
+    assert worker.snapshot().rebalances == 3
+    after(worker._on_revoked(BOTH))
+    assert worker.snapshot().rebalances == 4
+    after(worker._on_assigned(BOTH), worker._on_recovered(BOTH))
+    assert (worker.snapshot().rebalances, worker.started()) == (4, True)

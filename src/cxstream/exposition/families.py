@@ -137,7 +137,7 @@ RECOVERY_REMAINING = _family(
 TABLE_KEYS = _family("table_keys", "gauge", "table partition", "Keys a table holds: cases, and boards of assets.")
 STATE_BYTES = _family("state_bytes", "gauge", "table partition", "Memory the keys and values of a table take.")
 WORKER_STATE = _family("worker_state", "gauge", "state", "1 for the state the worker is in, 0 for the others.")
-REBALANCES = _family("rebalances_total", "counter", "", "Rebalances this worker has taken part in.")
+REBALANCES = _family("rebalances_total", "counter", "", "Rebalances this worker has taken part in after its first.")
 LABEL_VALUES_CAPPED = _family(
     "label_values_capped_total",
     "counter",
