@@ -428,6 +428,28 @@ SCENARIOS = {
             ],
         },
     ),
+    "a worker counts before it is first scraped": Scenario(
+        worker()
+        | rising("dead_letters_total", 'topic="ticket", reason="invalid"', "_x30 7x1500")
+        | rising("dead_letters_total", 'topic="ticket", reason="future"', "_x30 0x1500")
+        | rising("dead_letters_total", 'topic="parts", reason="future"', "_x30 1x1500")
+        | rising("label_values_capped_total", "", "_x30 4x1500"),
+        {
+            20: [],
+            35: [
+                fired("ClockSkew", topic="parts"),
+                fired("DeadLetters", topic="ticket", reason="invalid"),
+                fired("LabelCapHit"),
+            ],
+            120: [],
+        },
+    ),
+    "a worker that was not scraped for an hour": Scenario(
+        worker()
+        | rising("dead_letters_total", 'topic="ticket", reason="invalid"', "7x60 _x120 7x1500")
+        | rising("label_values_capped_total", "", "4x60 _x120 4x1500"),
+        {190: []},
+    ),
     "the pipeline is quiet": Scenario(
         worker()
         | rising("events_consumed_total", 'topic="ticket"', "0+1x1500")
@@ -438,7 +460,7 @@ SCENARIOS = {
         | rising("label_values_capped_total", "", "7x1500")
         | rising("rebalances_total", "", "0+0.1x1500")
         | rising("table_recovery_remaining_records", 'table="cases", partition="1"', "500x9 500-5x1500"),
-        {60: [fired("ProcessingErrorBudgetBurn")]},
+        {90: [fired("ProcessingErrorBudgetBurn")]},
     ),
 }
 
@@ -682,6 +704,16 @@ ALERT_MUTATIONS: dict[str, tuple[str, str | re.Pattern[str], str]] = {
         "the pipeline is quiet",
         'increase(cxstream_dead_letters_total{reason="future"}[1h])',
         'cxstream_dead_letters_total{reason="future"}',
+    ),
+    "what was counted before the first scrape": (
+        "a worker counts before it is first scraped",
+        re.compile(r"cxstream_dead_letters_total\{reason=\"future\"\}\n +unless[^\n]*\n +or "),
+        "",
+    ),
+    "a gap is a new worker": (
+        "a worker that was not scraped for an hour",
+        re.compile(r"count_over_time\((cxstream_\w+(?:\{[^}]*\})?)\[1d\] offset 1h\)"),
+        r"\1 offset 1h",
     ),
     "any rebalance": ("the pipeline is quiet", "[30m])) > 5", "[30m])) > 1"),
     "any recovery": ("the pipeline is quiet", "remaining_records >= (", "remaining_records <= ("),

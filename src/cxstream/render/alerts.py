@@ -19,6 +19,7 @@ from cxstream.render.rules import (
     SILENT_AFTER_SECONDS,
     SOURCES_ALIVE,
     WATERMARK_AGE,
+    counted_within_hour,
     watches_repeats,
 )
 
@@ -404,6 +405,8 @@ def _burns() -> Iterator[Alert]:
 
 def _upstream(silent_after_seconds: Mapping[str, int]) -> Iterator[Alert]:
     dead_letters = "cxstream_dead_letters_total"
+    skewed = 'reason="future"'
+    others = 'reason!~"future|too_old_for_unknown_case"'
     for topic, limit in silent_after_seconds.items():
         if limit:
             yield Alert(
@@ -436,8 +439,7 @@ def _upstream(silent_after_seconds: Mapping[str, int]) -> Iterator[Alert]:
         "CxStreamDeadLetters",
         "sre",
         "warning",
-        "sum by (group, topic, reason) (\n"
-        f'  increase({dead_letters}{{reason!~"future|too_old_for_unknown_case"}}[1h])\n) > 0',
+        _counted("group, topic, reason", f"{dead_letters}{{{others}}}"),
         "Records became dead letters within the hour, for a reason that has no alert of its own.",
         "Records of {{ $labels.topic }} are refused: {{ $labels.reason }}",
         "About {{ $value | printf `%.0f` }} records of {{ $labels.topic }} became dead letters in the last hour, reason"
@@ -449,7 +451,7 @@ def _upstream(silent_after_seconds: Mapping[str, int]) -> Iterator[Alert]:
         "CxStreamClockSkew",
         "sre",
         "warning",
-        f'sum by (group, topic) (increase({dead_letters}{{reason="future"}}[1h])) > 0',
+        _counted("group, topic", f"{dead_letters}{{{skewed}}}"),
         "Events were refused within the hour because they were dated after their delivery.",
         "Events of {{ $labels.topic }} come from the future",
         "About {{ $value | printf `%.0f` }} events of {{ $labels.topic }} in the last hour were dated after their"
@@ -482,13 +484,17 @@ def _upstream(silent_after_seconds: Mapping[str, int]) -> Iterator[Alert]:
         "CxStreamLabelCapHit",
         "sre",
         "warning",
-        "sum by (group) (increase(cxstream_label_values_capped_total[1h])) > 0",
+        _counted("group", "cxstream_label_values_capped_total"),
         "Segment values were counted as __other__ within the hour.",
         "Segments of {{ $labels.group }} are hidden in __other__",
         "About {{ $value | printf `%.0f` }} times in the last hour a segment value was counted as __other__: it is not"
         " in the closed list, or beyond the limit.",
         keep="15m",
     )
+
+
+def _counted(by: str, counter: str) -> str:
+    return f"sum by ({by}) (\n{textwrap.indent(counted_within_hour(counter), '  ')}\n) > 0"
 
 
 def _workers() -> Iterator[Alert]:

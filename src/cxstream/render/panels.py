@@ -19,6 +19,7 @@ from cxstream.render.rules import (
     SILENCE,
     SOURCES_ALIVE,
     WATERMARK_AGE,
+    counted_within_hour,
 )
 
 Kind = Literal["stat", "lines", "stacked", "table", "bars"]
@@ -901,6 +902,10 @@ def _handover() -> tuple[Panel, ...]:
 
 def _records() -> tuple[Panel, ...]:
     of = f"{{{_GROUP}}}"
+    letters, capped = (
+        counted_within_hour(f"cxstream_{family}_total{of}").replace("\n", " ")
+        for family in ("dead_letters", "label_values_capped")
+    )
 
     def rate(family: str, labels: str) -> str:
         return f"sum by ({labels}) (rate(cxstream_{family}_total{of}{_RATE}))"
@@ -924,7 +929,7 @@ def _records() -> tuple[Panel, ...]:
             "table",
             (
                 Query(
-                    f"sort_desc(sum by (topic, reason) (increase(cxstream_dead_letters_total{of}[1h])) > 0)",
+                    f"sort_desc(sum by (topic, reason) ({letters}) > 0)",
                     "dead letters",
                 ),
             ),
@@ -940,7 +945,7 @@ def _records() -> tuple[Panel, ...]:
         _lines(
             "Segments counted as __other__",
             "How often within the hour a segment value was outside the closed list or beyond the limit.",
-            Query(f"sum by (group) (increase(cxstream_label_values_capped_total{of}[1h]))", "last hour"),
+            Query(f"sum by (group) ({capped})", "last hour"),
             width=12,
         ),
     )

@@ -380,5 +380,14 @@ sum by ({labels}) (
 )"""
 
 
+def counted_within_hour(counter: str) -> str:
+    """Return how much each series of a counter rose within the hour.
+
+    One that is not older, that of a worker that has just started, by all that it counts: the first scrape has what was
+    counted before it, which no rate knows of.
+    """
+    return f"{counter}\nunless count_over_time({counter}[1d] offset 1h)\nor increase({counter}[1h])"
+
+
 def _block(expr: str) -> str:
     return f"\n{textwrap.indent(expr, '  ')}\n"
