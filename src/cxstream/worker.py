@@ -488,6 +488,7 @@ class Worker:
             history_since_ms=self._policy.history_since_ms,
             objectives=self._objectives,
             withhold_business=self.fenced,
+            cpu_seconds=time.process_time(),
             rebalances=self._rebalances,
             label_values_capped=self._capped + sum(partition.ledger.capped for partition in self._partitions.values()),
         )

@@ -184,6 +184,14 @@ def test_what_is_drawn_is_what_is_asked(dashboard: Dashboard) -> None:
             assert [target["legendFormat"] for target in its["targets"]] == [query.name for query in panel.queries]
 
 
+def test_how_much_a_worker_can_still_take_is_told_by_its_cpu() -> None:
+    """The time of batches is also waiting for the brokers; and what is above a core, in threads, is not cut off."""
+    (cpu,) = (panel for panel in JSON["cxstream-sre"]["panels"] if panel["title"] == "CPU, by worker")
+    assert "cxstream_worker_cpu_seconds_total" in cpu["targets"][0]["expr"]
+    assert "max" not in cpu["fieldConfig"]["defaults"]
+    assert cpu["fieldConfig"]["defaults"]["custom"]["axisSoftMax"] == 1
+
+
 @every_dashboard
 def test_panels_lie_beside_each_other(dashboard: Dashboard) -> None:
     """No two panels lie over each other, none reaches beyond the page, and each has a number of its own."""

@@ -112,6 +112,7 @@ def worker(*partitions: PartitionSnapshot, **other: object) -> WorkerSnapshot:
         policy="ab12",
         history_since_ms=NOW_MS - 40 * 24 * HOUR_MS,
         objectives=[Objective("first_time_fix", "job", "", 0.75)],
+        cpu_seconds=7.5,
         rebalances=2,
         label_values_capped=3,
     )
@@ -275,6 +276,7 @@ def test_times_are_seconds_and_states_are_told_apart() -> None:
     """Base units: Unix seconds with their milliseconds; of the worker states exactly one is 1."""
     found = scraped(worker(partition(), state="draining"))
     assert one(found, "cxstream_partition_watermark_timestamp_seconds") == NOW_MS / 1000
+    assert one(found, "cxstream_worker_cpu_seconds_total") == 7.5
     assert one(found, "cxstream_partition_source_watermark_timestamp_seconds", topic="ticket") == (NOW_MS - 1500) / 1000
     states = of(found, "cxstream_worker_state")
     assert sum(states.values()) == 1

@@ -243,6 +243,7 @@ def _worker_figures(snapshot: WorkerSnapshot) -> Iterator[Figure]:
     yield Figure(families.PARTITIONS_EXPECTED, (), snapshot.partitions_expected)
     for state in WORKER_STATES:
         yield Figure(families.WORKER_STATE, (state,), int(state == snapshot.state))
+    yield Figure(families.WORKER_CPU, (), snapshot.cpu_seconds)
     yield Figure(families.REBALANCES, (), snapshot.rebalances)
     yield Figure(families.LABEL_VALUES_CAPPED, (), snapshot.label_values_capped)
     yield Figure(families.BUILD_INFO, (snapshot.version,), 1)

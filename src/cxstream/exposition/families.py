@@ -137,6 +137,12 @@ RECOVERY_REMAINING = _family(
 TABLE_KEYS = _family("table_keys", "gauge", "table partition", "Keys a table holds: cases, and boards of assets.")
 STATE_BYTES = _family("state_bytes", "gauge", "table partition", "Memory the keys and values of a table take.")
 WORKER_STATE = _family("worker_state", "gauge", "state", "1 for the state the worker is in, 0 for the others.")
+WORKER_CPU = _family(
+    "worker_cpu_seconds_total",
+    "counter",
+    "",
+    "CPU time the worker's process has used, in all threads; its event loop uses one core at most.",
+)
 REBALANCES = _family("rebalances_total", "counter", "", "Rebalances this worker has taken part in after its first.")
 LABEL_VALUES_CAPPED = _family(
     "label_values_capped_total",
@@ -242,7 +248,7 @@ EVENT_PROCESSING = _family(
     "event_processing_seconds",
     "histogram",
     "topic",
-    "Time to process one event, its share of the batch it came in.",
+    "Time to process one event, its share of the batch it came in, waiting for the brokers included.",
     (0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002_5, 0.01, 0.1, 1.0),
 )
 EVENT_TO_GAUGE = _family(

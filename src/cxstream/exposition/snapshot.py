@@ -68,6 +68,8 @@ class WorkerSnapshot(NamedTuple):
     objectives: Sequence[Objective] = ()
     withhold_business: bool = False
     """Self-fence: not heard from the group for a session timeout, so another worker may own what this one holds."""
+    cpu_seconds: float = 0.0
+    """What the process has used since it started."""
     rebalances: int = 0
     label_values_capped: int = 0
     history_since_ms: int = 0

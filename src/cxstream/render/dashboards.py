@@ -124,7 +124,7 @@ def _drawn(panel: Panel) -> _Drawn:
     if panel.kind == "stacked":
         stacking = common.StackingConfig().mode(as_common.StackingMode.NORMAL)
         return lines.stacking(stacking).fill_opacity(40)
-    return lines.max(1) if panel.unit == "percentunit" else lines
+    return lines.axis_soft_max(1) if panel.unit == "percentunit" else lines
 
 
 def _table(panel: Panel) -> table.Panel:

@@ -953,20 +953,21 @@ def _records() -> tuple[Panel, ...]:
 
 def _cost() -> tuple[Panel, ...]:
     of = f"{{{_GROUP}}}"
-    busy = f"sum by (instance) (rate(cxstream_event_processing_seconds_sum{of}{_RATE}))"
+    took = f"sum by (instance) (rate(cxstream_event_processing_seconds_sum{of}{_RATE}))"
     read = f"sum by (instance) (rate(cxstream_event_processing_seconds_count{of}{_RATE}))"
     return (
         _lines(
-            "Busy with events, by worker",
-            "Share of time spent on events. A worker is one event loop, so at most 100 %: then add workers.",
-            Query(busy, "{{instance}}"),
+            "CPU, by worker",
+            "Cores each worker uses. Its one event loop uses one at most, what compresses and fetches a little more:"
+            " where it is near 100 % add workers.",
+            Query(f"sum by (instance) (rate(cxstream_worker_cpu_seconds_total{of}{_RATE}))", "{{instance}}"),
             unit="percentunit",
             width=12,
         ),
         _lines(
-            "Cost of an event, by worker",
-            "Mean time to process one, its share of the batch it came in.",
-            Query(f"{busy} / ({read} > 0)", "{{instance}}"),
+            "Time an event takes, by worker",
+            "Mean of its share of the batch it came in, waiting for the brokers included: no measure of CPU.",
+            Query(f"{took} / ({read} > 0)", "{{instance}}"),
             unit="s",
             width=12,
         ),

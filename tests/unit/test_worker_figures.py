@@ -1,8 +1,9 @@
-"""What a worker counts and shows while partitions come and go."""
+"""What a worker counts and says of itself, also while partitions come and go."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from unittest.mock import MagicMock
 
@@ -60,3 +61,10 @@ def test_every_rebalance_counts_that_of_a_recovery_too() -> None:
     assert worker.snapshot().rebalances == 4
     after(worker._on_assigned(BOTH), worker._on_recovered(BOTH))
     assert (worker.snapshot().rebalances, worker.started()) == (4, True)
+
+
+def test_a_worker_says_what_cpu_its_process_has_used() -> None:
+    """All threads of it, since it started; never less than before."""
+    worker = a_worker()
+    before = worker.snapshot().cpu_seconds
+    assert 0 < before <= worker.snapshot().cpu_seconds <= time.process_time()
