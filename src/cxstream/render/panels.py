@@ -820,7 +820,8 @@ def _freshness() -> tuple[Panel, ...]:
         ),
         _lines(
             "From delivery to the figures",
-            "Time from the delivery of an event to the figures that include it: half of the events, and 99 of 100.",
+            "Time from the delivery of an event to the figures that include it: half of the events, and 99 of 100;"
+            " without the backlog of a partition that was taken over and has not caught up: that one is uncovered.",
             *(
                 Query(
                     f"histogram_quantile({quantile}, sum by (le) (rate({gauges}_bucket{of}{_RATE})))",
