@@ -450,6 +450,12 @@ SCENARIOS = {
         | rising("label_values_capped_total", "", "4x60 _x120 4x1500"),
         {190: []},
     ),
+    "one recovery after another": Scenario(
+        worker() | rising("table_recovery_remaining_records", 'table="cases", partition="1"', "40x80 0x3 500-5x1500"),
+        {90: []},
+        step_minutes=1,
+        evaluated_minutes=1,
+    ),
     "the pipeline is quiet": Scenario(
         worker()
         | rising("events_consumed_total", 'topic="ticket"', "0+1x1500")
@@ -459,7 +465,8 @@ SCENARIOS = {
         | rising("late_events_total", 'topic="ticket", disposition="after_seal"', "0+0.1x1500")
         | rising("label_values_capped_total", "", "7x1500")
         | rising("rebalances_total", "", "0+0.1x1500")
-        | rising("table_recovery_remaining_records", 'table="cases", partition="1"', "500x9 500-5x1500"),
+        | rising("table_recovery_remaining_records", 'table="cases", partition="1"', "500x9 500-5x1500")
+        | rising("table_recovery_remaining_records", 'table="cases", partition="2"', "0x82 500-5x1500"),
         {90: [fired("ProcessingErrorBudgetBurn")]},
     ),
 }
@@ -716,7 +723,17 @@ ALERT_MUTATIONS: dict[str, tuple[str, str | re.Pattern[str], str]] = {
         r"\1 offset 1h",
     ),
     "any rebalance": ("the pipeline is quiet", "[30m])) > 5", "[30m])) > 1"),
-    "any recovery": ("the pipeline is quiet", "remaining_records >= (", "remaining_records <= ("),
+    "any recovery": ("the pipeline is quiet", "_records[10m]) >= (", "_records[10m]) <= ("),
+    "a recovery that has just begun": (
+        "the pipeline is quiet",
+        "remaining_records offset 10m) > 0)",
+        "remaining_records offset 10m))",
+    ),
+    "another recovery": (
+        "one recovery after another",
+        re.compile(r"min_over_time\((cxstream_table_recovery_remaining_records)\[10m\]\)"),
+        r"\1",
+    ),
     "labels capped ever": (
         "the pipeline is quiet",
         "increase(cxstream_label_values_capped_total[1h])",

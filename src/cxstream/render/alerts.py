@@ -503,7 +503,8 @@ def _workers() -> Iterator[Alert]:
         "CxStreamRecoveryStuck",
         "sre",
         "critical",
-        f"max by (group, instance, table, partition) (\n  ({left} > 0)\n  and\n  {left} >= ({left} offset 10m)\n)",
+        f"max by (group, instance, table, partition) (\n  ({left} > 0)\n  and\n"
+        f"  min_over_time({left}[10m]) >= (({left} offset 10m) > 0)\n)",
         "A worker has read nothing of a changelog it must recover for 10 minutes.",
         "Recovery of partition {{ $labels.partition }} of {{ $labels.group }} is stuck",
         "{{ $labels.instance }} still has {{ $value | humanize }} records of the table {{ $labels.table }} to read for"
