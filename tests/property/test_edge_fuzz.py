@@ -270,12 +270,14 @@ _RELAY = write(Relay("C1", [Fact("e1", "ticket", "opened", 1, 1, {"asset_id": "A
     ids=["text is not UTF-8", "bottomless", "key is not UTF-8"],
 )
 def test_a_relay_of_no_text_or_no_bottom_is_passed_over(topic: str, record: Record) -> None:
-    """What nobody can have written is counted as unreadable, and does not stop the partition either."""
+    """What nobody can have written is counted as unreadable, under its own topic, and does not stop the partition."""
 
     async def run() -> None:
         life = Life(Broker(), wall_ms=lambda: NOW_MS)
         await life.process(topic, [record])
-        assert life.scrape().sum("cxstream_events_rejected_total") == 1
+        scrape = life.scrape()
+        assert scrape.sum("cxstream_events_rejected_total") == 1
+        assert scrape.sum("cxstream_events_rejected_total", topic=topic, reason="unreadable") == 1
 
     asyncio.run(run())
 

@@ -23,7 +23,7 @@ from cxstream.domain.loopholes import LOOPHOLES
 from cxstream.domain.verdict import Verdict, VerdictName
 from cxstream.engine.journey import MOMENTS
 from cxstream.engine.ledger import OTHER, Lasting, Ledger, Level, Row
-from cxstream.exposition.activity import DISPOSITIONS, NO_VERDICT, VERDICTS, Activity
+from cxstream.exposition.activity import DISPOSITIONS, NO_VERDICT, RELAYED, VERDICTS, Activity
 from cxstream.exposition.collector import Collector, page, standing_windows
 from cxstream.exposition.families import FAMILIES, MEASURES
 from cxstream.exposition.snapshot import Objective, PartitionSnapshot, WorkerSnapshot
@@ -534,7 +534,7 @@ def test_counters_are_there_before_anything_happens() -> None:
     changes = of(found, "cxstream_vital_sign_verdict_changes_total")
     assert len(changes) == len(of_tiers("A")) * (1 + len(VERDICTS)) * len(VERDICTS)
     assert of(found, "cxstream_vital_sign_verdict_changes_total", **{"from": NO_VERDICT, "to": "miss"})
-    assert len(of(found, "cxstream_events_rejected_total")) == 3 * 3
+    assert len(of(found, "cxstream_events_rejected_total")) == 3 * 3 + len(RELAYED)
     assert len(of(found, "cxstream_dead_letters_total")) == 3 * 3
     assert len(of(found, "cxstream_late_events_total")) == 3 * len(DISPOSITIONS)
     assert set(found.values()) == {0}
@@ -548,6 +548,7 @@ def test_what_happens_is_counted_under_its_name() -> None:
     activity.consumed("ticket", 500)
     activity.applied("ticket", 490)
     activity.rejected("ticket", "invalid")
+    activity.rejected("relays", "unreadable")
     activity.duplicate("ticket", 2)
     activity.conflict("ticket")
     activity.late("dispatch", "after_seal", 3)
@@ -564,6 +565,7 @@ def test_what_happens_is_counted_under_its_name() -> None:
         ("events_consumed", "g", "ticket"): 500,
         ("events_applied", "g", "ticket"): 490,
         ("events_rejected", "g", "invalid", "ticket"): 1,
+        ("events_rejected", "g", "relays", "unreadable"): 1,
         ("duplicate_events", "g", "ticket"): 2,
         ("conflicting_events", "g", "ticket"): 1,
         ("late_events", "after_seal", "dispatch", "g"): 3,

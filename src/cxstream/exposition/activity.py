@@ -36,16 +36,26 @@ DISPOSITIONS = ("after_seal", "closed_case")
 """What becomes of a late fact: kept but not counted, or refused by a case that is closed."""
 
 
+RELAYED = ("assets", "relays")
+"""The topics in which cases tell each other, which are read beside the source topics."""
+UNREADABLE = "unreadable"
+"""Why a record of those is rejected: nobody can have written it. It becomes no dead letter."""
+
+
 class _Counter:
     """One counter family over a closed set of label values, each series present from the start at 0."""
 
-    def __init__(self, family: Family, group: str, *values: Iterable[str]) -> None:
+    def __init__(
+        self, family: Family, group: str, *values: Iterable[str], also: Iterable[tuple[str, ...]] = ()
+    ) -> None:
+        """Begin at 0 for every combination of the values, and for those that are given beside them."""
         self._family = family
         self._group = group
         self._closed = [frozenset(known) for known in values]
         self._counts: dict[tuple[str, ...], float] = {(): 0}
         for known in values:
             self._counts = {(*labels, value): 0 for labels in self._counts for value in known}
+        self._counts |= dict.fromkeys(also, 0)
 
     def add(self, *labels: str, count: float = 1) -> None:
         """Count; a label value outside the closed set is counted as OTHER."""
@@ -133,7 +143,8 @@ class Activity:
             families.VERDICT_CHANGES, group, tuple(signs), (NO_VERDICT, *VERDICTS), VERDICTS
         )
         self._consumed = _Counter(families.EVENTS_CONSUMED, group, topics)
-        self._rejected = _Counter(families.EVENTS_REJECTED, group, topics, reasons)
+        unreadable = [(topic, UNREADABLE) for topic in RELAYED]
+        self._rejected = _Counter(families.EVENTS_REJECTED, group, topics, reasons, also=unreadable)
         self._applied = _Counter(families.EVENTS_APPLIED, group, topics)
         self._duplicates = _Counter(families.DUPLICATE_EVENTS, group, topics)
         self._conflicts = _Counter(families.CONFLICTING_EVENTS, group, topics)
@@ -158,7 +169,7 @@ class Activity:
         self._consumed.add(topic, count=count)
 
     def rejected(self, topic: str, reason: str) -> None:
-        """Count a record that was no fact."""
+        """Count a record that was no fact; in a topic of relays, one that was none."""
         self._rejected.add(topic, reason)
 
     def applied(self, topic: str, count: int = 1) -> None:

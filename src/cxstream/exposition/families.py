@@ -185,7 +185,12 @@ EVENTS_APPLIED = _family(
     "topic",
     "Facts that were new, of a known type and in time: what counts for verdicts.",
 )
-EVENTS_REJECTED = _family("events_rejected_total", "counter", "topic reason", "Records that are no fact, by reason.")
+EVENTS_REJECTED = _family(
+    "events_rejected_total",
+    "counter",
+    "topic reason",
+    "Records that are no fact, by reason; of the topics assets and relays, those nobody can have written.",
+)
 DUPLICATE_EVENTS = _family("duplicate_events_total", "counter", "topic", "Facts that were known already.")
 CONFLICTING_EVENTS = _family(
     "conflicting_events_total",

@@ -939,7 +939,8 @@ def _records() -> tuple[Panel, ...]:
         ),
         _lines(
             "Rejected per second",
-            "Records that are no fact, by reason; each becomes a dead letter.",
+            "Records that are no fact, by reason; each becomes a dead letter, but for what is unreadable in the topics"
+            " assets and relays, which cases write themselves.",
             Query(f"{rate('events_rejected', 'topic, reason')} > 0", "{{topic}}: {{reason}}"),
             width=12,
         ),
