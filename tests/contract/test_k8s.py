@@ -526,6 +526,27 @@ def test_what_is_wrong_is_found(check: Check, change: Change, tmp_path: Path) ->
     assert check(mistaken, tmp_path) != []
 
 
+def test_what_is_said_of_sizes_is_what_was_measured() -> None:
+    """Memory to plan for is what was measured and up to a quarter more; a start takes as long as it did."""
+    page, manifest = (ROOT / "docs/performance.md").read_text("utf-8"), (K8S / "base/stateful-set.yaml").read_text()
+    row = re.search(r"^\| 100,000 \|.*\| ([\d.]+) s \| (\d+) \|$", page, re.MULTILINE)
+    assert row is not None
+    seconds, resident_mib = float(row[1]), float(row[2])
+    assert f"100,000 cases take some {seconds:g} s." in manifest
+    for text in (manifest, (ROOT / "docs/deployment.md").read_text("utf-8")):
+        (planned,) = re.findall(r"plan for (\d+) MiB with 100,000 cases", text)
+        assert resident_mib <= float(planned) <= 1.25 * resident_mib
+    empty = re.search(r"^\| 0 \|.*\| (\d+) \|$", page, re.MULTILINE)
+    assert empty is not None
+    (worker,) = re.findall(r"`worker_mib` \| (\d+) \|", page)
+    assert float(empty[1]) <= float(worker) <= 1.25 * float(empty[1])
+    memory = (
+        (ROOT / "docs/operations.md").read_text("utf-8"),
+        (ROOT / "src/cxstream/render/panels.py").read_text("utf-8"),
+    )
+    assert all(f"ome {worker} MiB" in text for text in memory)
+
+
 def test_the_operators_rules_are_generated() -> None:
     """The PrometheusRule is one of the generated files, so it is compared with the code wherever they are."""
     text = (ROOT / PROMETHEUS_RULE).read_text("utf-8")

@@ -981,7 +981,7 @@ def _cost() -> tuple[Panel, ...]:
         ),
         _lines(
             "Memory of keys and values, by worker and table",
-            "What the records in memory take; a worker needs some 150 MiB besides.",
+            "What the records in memory take; a worker needs some 200 MiB besides.",
             Query(f"sum by (instance, table) (cxstream_state_bytes{of})", "{{instance}}: {{table}}"),
             unit="bytes",
             width=12,
