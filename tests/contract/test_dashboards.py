@@ -59,7 +59,6 @@ CHOSEN = {
 }
 _NAME = re.compile(r"\b(?:[a-z_]+:)?cxstream_[a-z_:0-9]+")
 _BUILT_IN = {"__rate_interval"}
-_OF_CLICKED = {"__data", "__field"}
 
 every_dashboard = pytest.mark.parametrize("dashboard", SHOWN, ids=lambda one: one.uid)
 

@@ -22,7 +22,7 @@ OF_PROMETHEUS = {"instance", "job", "alertname", "severity"}
 
 
 def test_every_label_is_of_the_service() -> None:
-    """A new label has to be put on the list: by somebody who has asked whether it can name a person (section 5)."""
+    """A new label has to be put on the list: by somebody who has asked whether it can name a person."""
     labels = {label for one in vars(families).values() if isinstance(one, Family) for label in one.labels}
     assert labels == OF_THE_SERVICE
 

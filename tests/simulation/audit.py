@@ -557,7 +557,7 @@ class Owner(NamedTuple):
 
 
 def fenced(scrapes: Mapping[str, WorkerSnapshot]) -> dict[int, list[tuple[str, PartitionSnapshot]]]:
-    """Return by partition the instances to believe: ready, and of the highest generation (operations page, 1)."""
+    """Return by partition the instances to believe: ready, and of the highest generation, as the recording rules do."""
     believed: dict[int, list[tuple[str, PartitionSnapshot]]] = {}
     for instance, scrape in sorted(scrapes.items()):
         for partition in scrape.partitions:

@@ -21,7 +21,7 @@ from cxstream.kafka.engine import EngineApp
 from cxstream.kafka.partition_batches import PartitionBatch, PartitionBatches, Progress, ReadRange, Record
 from cxstream.kafka.ports import Hooks
 from simulation.group import Coordinator, FencedError, Member
-from simulation.log import Brokers, Headers, Stored
+from simulation.log import Brokers, Headers
 from simulation.loop import OUTSIDE
 
 RECORDS_PER_FETCH = 20
@@ -595,8 +595,3 @@ class SimEngine:
         await asyncio.sleep(self._delay())
         if asking and self._conditions.silent_brokers:
             raise KafkaError("the brokers do not answer")
-
-
-def as_stored(record: Record) -> Stored:
-    """Return a record as what it is here."""
-    return cast("Stored", record)

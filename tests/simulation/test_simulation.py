@@ -57,7 +57,7 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.mark.parametrize("seeds", BLOCKS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
 def test_no_fault_makes_a_figure_wrong(pool: ProcessPoolExecutor, seeds: range) -> None:
-    """Whatever goes wrong, what scrapes say is the oracle's, on the way and at the end (operations page, 6)."""
+    """Whatever goes wrong, what scrapes say is the oracle's, on the way and at the end (docs/reliability.md)."""
     for seed, findings, compared in pool.map(_findings, seeds):
         assert not findings, (seed, findings)
         assert compared > 1, seed

@@ -130,8 +130,6 @@ def test_a_copy_that_is_kept_replaces_the_one_that_was_told() -> None:
 
 
 SMALL = msgspec.structs.replace(POLICY, crowded_asset_cases=3)
-SPAN = "33d"
-"""R + H."""
 
 
 def openings(*at: str, asset_id: str = "A1") -> list[Event]:

@@ -70,7 +70,6 @@ def test_what_fills_a_line(events: list[Event], expected: str) -> None:
     assert verdict(*NEEDED, *events, *VISIT) == expected
 
 
-ALLOCATED = part("allocated", "9h", qty=2)
 SECOND = [arrived("30h", "V2"), completed("31h", "fixed", "V2")]
 
 

@@ -1,8 +1,7 @@
 """A terminal page for whoever tries the demo: the vital signs as Prometheus would add them up, without a Prometheus.
 
 It is made of what workers expose and of nothing else: `read` turns the text of their /metrics into a Board, fenced and
-added as the recording rules do it (operations page, section 1); `Session` remembers boards; `render` and `summary`
-show one.
+added as the recording rules do it; `Session` remembers boards; `render` and `summary` show one.
 """
 
 from __future__ import annotations

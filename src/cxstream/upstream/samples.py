@@ -12,8 +12,6 @@ from cxstream.client.records import nearest
 from cxstream.domain import vocabulary
 from cxstream.domain.instant import format_instant, parse_instant
 
-DEFAULT_CASE = "SAMPLE-1"
-
 
 class UnknownTypeError(ValueError):
     """There is no such event type; the text says which was perhaps meant."""
