@@ -149,6 +149,9 @@ def test_the_list_says_who_is_to_be_called(tmp_path: Path) -> None:
         ("parts_ready", "V1", rfc3339("20h"), 1800, "required parts on hand"),
         ("on_time_arrival", "V1", rfc3339("22h15m"), 9900, "a technician on the way"),
     ]
+    beyond = CliRunner().invoke(main, [*asked[:-1], str(10**15)])
+    assert beyond.exit_code == 2, "no calendar goes that far"
+    assert "1<=x<=527040" in beyond.output
 
 
 def test_every_sign_that_can_be_at_risk_says_what_is_missing() -> None:

@@ -145,10 +145,12 @@ def test_the_partition_is_that_of_java_clients() -> None:
 
 
 def test_topics_are_the_configured_ones_or_the_defaults() -> None:
-    """Topics that are not given keep their default names."""
+    """Topics that are not given keep their default names; a kind of topic there is none of is an error."""
     made = records(topics={"parts": "spares"})
     assert made.of(lines.Required(case_id="C", at=AT, line_id="L")).topic == "spares"
     assert made.of(ticket.Diagnosed(case_id="C", at=AT)).topic == DEFAULT_TOPICS["ticket"] == "cxstream.tickets"
+    with pytest.raises(ValueError, match=r"^topics: expected ticket, dispatch, parts, found 'tickets'$"):
+        AsyncProducer("127.0.0.1:1", topics={"tickets": "calls"})
 
 
 def test_who_forgets_to_start_is_told() -> None:

@@ -10,7 +10,7 @@ import orjson
 
 from cxstream.cli.options import AS_OF, FILE, FILES, WRONG_INPUT, Instant, Tiers, end
 from cxstream.config import ConfigError, load
-from cxstream.domain.instant import MINUTE_MS
+from cxstream.domain.instant import DAY_MS, MINUTE_MS
 from cxstream.domain.policy import Policy
 from cxstream.offline import at_risk as risks
 from cxstream.offline import conformance as scenarios
@@ -19,6 +19,8 @@ from cxstream.offline.explain import UnknownCaseError, explain_case
 from cxstream.offline.judge import judge_facts
 from cxstream.offline.what_if import compare
 from cxstream.vital_signs import CATALOGUE, TIERS, of_tiers
+
+MOST_MINUTES = 366 * DAY_MS // MINUTE_MS
 
 
 @click.command()
@@ -72,7 +74,14 @@ def explain(files: tuple[Path, ...], case_id: str, as_of_ms: int, tiers: tuple[s
 @click.command("at-risk")
 @FILES
 @click.option("--as-of", "as_of_ms", type=Instant(), required=True, help="Clock reading: the present.")
-@click.option("--within", "minutes", type=click.IntRange(1), default=60, show_default=True, help="Minutes ahead.")
+@click.option(
+    "--within",
+    "minutes",
+    type=click.IntRange(1, MOST_MINUTES),
+    default=60,
+    show_default=True,
+    help="Minutes ahead, up to a year.",
+)
 def at_risk(files: tuple[Path, ...], as_of_ms: int, minutes: int) -> None:
     """List what will be a miss soon unless something happens: one JSON object per unit, the most urgent first.
 

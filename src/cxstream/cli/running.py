@@ -67,7 +67,9 @@ def policies(config_path: Path | None) -> None:
 @click.command()
 @click.option("--seconds", type=click.IntRange(min=10), help="Stop by itself after this long, with a summary.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another company.")
-@click.option("--port", type=int, default=9109, show_default=True, help="Port of the worker's pages.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=9109, show_default=True, help="Port of the worker's pages."
+)
 @click.option("--days", type=click.IntRange(1, 400), default=40, show_default=True, help="Days of history.")
 @click.option("--to", "brokers", metavar="BROKERS", help="Only write the events, to these brokers: host:port,...")
 def demo(seconds: int | None, seed: int, port: int, days: int, brokers: str | None) -> None:

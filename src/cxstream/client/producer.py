@@ -52,7 +52,7 @@ class AsyncProducer:
         allow_unknown: bool = False,
         records: Records | None = None,
     ) -> None:
-        """Prepare; nothing connects before `start`.
+        """Prepare; nothing connects before `start`. Raises ValueError for a kind of topic there is none of.
 
         `topics` are the names of the source topics by kind (ticket, dispatch, parts). With `schema_ids`, the ids of
         packaged schemas at a registry like {7: "ticket/v1"}, messages of these are in Confluent framing.
@@ -167,7 +167,7 @@ class Producer:
         client: Mapping[str, Any] = MappingProxyType({}),
         allow_unknown: bool = False,
     ) -> None:
-        """Prepare, as AsyncProducer does; nothing connects before `start`."""
+        """Prepare, as AsyncProducer does; nothing connects before `start`, which raises what that does."""
         self._prepare = partial(
             AsyncProducer, bootstrap, topics=topics, schema_ids=schema_ids, client=client, allow_unknown=allow_unknown
         )

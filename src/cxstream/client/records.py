@@ -60,8 +60,11 @@ class Records:
         """Take the wall clock, the topics by kind, and schema ids like {7: "ticket/v1"}.
 
         With `allow_unknown` types and fields this version does not know are let through (unknown fields are not sent).
-        Raises KeyError for a schema id of a schema that is not there.
+        Raises ValueError for a kind of topic there is none of, KeyError for a schema id of a schema that is not there.
         """
+        for kind in topics:
+            if kind not in DEFAULT_TOPICS:
+                raise ValueError(f"topics: expected {', '.join(DEFAULT_TOPICS)}, found {kind!r}")
         schemas = Schemas.packaged()
         self._wall_ms = wall_ms
         self._topics = {**DEFAULT_TOPICS, **topics}

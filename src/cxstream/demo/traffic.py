@@ -73,8 +73,8 @@ async def traffic(bootstrap: str, *, seed: int, days: int = DAYS, prefix: str = 
     now_ms = _wall_ms()
     incident = Incident(INCIDENT_REGION, now_ms - INCIDENT_AGE_MS)
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=20, max_batch_size=1 << 18)
-    await producer.start()
     try:
+        await producer.start()
         yield Traffic(producer, demo_upstream(now_ms, seed=seed, days=days, incident=incident, prefix=prefix))
     finally:
         await producer.stop()
