@@ -532,7 +532,7 @@ def test_what_is_said_of_sizes_is_what_was_measured() -> None:
     row = re.search(r"^\| 100,000 \|.*\| ([\d.]+) s \| (\d+) \|$", page, re.MULTILINE)
     assert row is not None
     seconds, resident_mib = float(row[1]), float(row[2])
-    assert f"100,000 cases take some {seconds:g} s." in manifest
+    assert f"100,000 cases take some {round(seconds)} s." in manifest
     for text in (manifest, (ROOT / "docs/deployment.md").read_text("utf-8")):
         (planned,) = re.findall(r"plan for (\d+) MiB with 100,000 cases", text)
         assert resident_mib <= float(planned) <= 1.25 * resident_mib
