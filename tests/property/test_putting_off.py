@@ -8,8 +8,9 @@ from collections import Counter
 
 import pytest
 
-from cxstream.domain.instant import DAY_MS
+from cxstream.domain.instant import DAY_MS, NEVER_MS
 from cxstream.engine.assess import NOT_JUDGED
+from cxstream.kafka import case_agent
 from cxstream.kafka.changelog_table import PartitionLostError
 from cxstream.kafka.partition_batches import Record
 from parts.accounts import dispositions
@@ -87,8 +88,12 @@ def test_judging_that_a_rebalance_breaks_off_begins_anew() -> None:
     assert met > 20
 
 
-def test_a_case_that_grows_too_large_is_closed_with_all_its_units() -> None:
-    """They are counted as excluded, whether the case had been judged before or judging it was put off."""
+@pytest.mark.parametrize("residue_bytes", [case_agent.LARGEST_RESIDUE_BYTES, 10])
+def test_a_case_that_grows_too_large_is_closed_with_its_units(
+    residue_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are counted as excluded, judged or put off, but where even that is too much. It is forgotten in time."""
+    monkeypatch.setattr(case_agent, "LARGEST_RESIDUE_BYTES", residue_bytes)
     met = 0
     for seed in SEEDS:
         records = sent(seed, random.Random(seed))
@@ -104,6 +109,7 @@ def test_a_case_that_grows_too_large_is_closed_with_all_its_units() -> None:
             life.partition.puts_off = puts_off
             asyncio.run(life.process_all(taken))
             closed.append(verdicts_of(broker))
+            assert all(case.settles_ms < NEVER_MS for case in cases_of(broker).values()), seed
         assert meaning(closed[True]) == meaning(closed[False]), seed
         met += len(closed[True])
-    assert met > 20
+    assert met > 20 if residue_bytes > 10 else met == 0

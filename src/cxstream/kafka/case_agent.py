@@ -67,6 +67,8 @@ BREATHE_EVERY_RECORDS = 250
 BREATHE_EVERY_FACTS = 1_000
 """And judging it after cases of so many facts; a case counts as some more, for its signs."""
 FACTS_OF_A_CASE = 10
+LARGEST_RESIDUE_BYTES = 4 * 1024 * 1024
+"""A larger residue of a case keeps only the units that were published before it was closed."""
 DUE_ROUNDS = 10
 """So often cases that are due are judged, `due_limit` at a time, before another partition has its turn."""
 SWEEP_BOARDS = 5
@@ -696,15 +698,26 @@ class CaseAgent:
             return
         data = write(new)
         if len(data) > self.max_record_bytes:
-            published = replace(old or Case(new.case_id), judged_ms=new.judged_ms)
-            if new.judged_under == NOT_JUDGED:  # so that all its units are counted
-                new = assess(new, self.catalogue, self.policy, clock).case
-            new = to_write(old, close(new, "overflow", published), self.catalogue)
+            new = to_write(old, self._residue(old, new, clock), self.catalogue)
             data = write(new)
         announced = () if new is old else (*announcements(new, self.catalogue, self.policy, taken.evidence),)
         if announced or not taken.is_to_bury:
             taken.old = taken.case = new
             yield _Written(key, data, old, new, announced)
+
+    def _residue(self, old: Case | None, new: Case, clock: Clock) -> Case:
+        """Return what is left of a case that is too large for the changelog (overflow).
+
+        All its units stay counted, judged or put off; where even that would be too large, those published before.
+        """
+        published = replace(old or Case(new.case_id), judged_ms=new.judged_ms)
+        if new.judged_under == NOT_JUDGED:
+            new = assess(new, self.catalogue, self.policy, clock).case
+        residue = close(new, new.closed or "overflow", published)
+        if len(write(residue)) > LARGEST_RESIDUE_BYTES:
+            known = {(one.sign, one.unit) for one in published.verdicts}
+            residue = replace(residue, verdicts=[one for one in residue.verdicts if (one.sign, one.unit) in known])
+        return assess(residue, self.catalogue, self.policy, clock).case  # which says when it is forgotten
 
     def _buried(self, number: int, taken: _CaseInHand) -> Iterator[_Written]:
         """Yield the two records that an erased case leaves, once what its erasure changed is announced (rule 10).
