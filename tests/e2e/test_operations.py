@@ -148,7 +148,7 @@ def operated(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[O
             prometheus.wait_for(f'job:cxstream_vital_sign_window_units:sum{{{sign}, outcome="bad"}} == 1')
             job.deliver(mended())
             job.deliver(delivery for number in range(1, ON_TIME) for delivery in visit(f"good-{number}", late=False))
-            job.deliver((*waiting_now(), *a_mistake()))
+            job.deliver((*waiting_now(), *a_mistake(), *without_a_window()))
             tickets = job.topics["ticket"]
             job.produce(Message(tickets, *record) for record in poison_of(job.codec, wall_ms()).values())
             yield Operated(job, (first, second), prometheus, address, webhook)
@@ -201,6 +201,11 @@ def a_mistake() -> Iterator[Delivery]:
     now_ms = wall_ms()
     yield told_at(now_ms - 2 * HOUR, "ticket.opened", "mistaken", asset_id="mistaken", region="west", product="hvac")
     yield told_at(now_ms - HOUR, "ticket.cancelled", "mistaken", by="desk", reason="created_in_error")
+
+
+def without_a_window() -> Iterator[Delivery]:
+    """Yield a case that is fixed by a visit for which nothing was promised: left out of on_time_arrival."""
+    return (one for one in visit("unpromised", late=False) if one.event["type"] != "scheduled")
 
 
 # --- Dashboards and the console page ----------------------------------------------------------------------------------
