@@ -28,12 +28,15 @@ class NaiveTimeError(ValueError):
 def parse_instant(text: str) -> int:
     """Read RFC 3339 text as milliseconds since the epoch (finer digits are cut).
 
-    Raises NaiveTimeError if it has no offset, ValueError if it is not a timestamp.
+    Raises NaiveTimeError if it has no offset, ValueError if it is not a timestamp between 1970 and LATEST_MS.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise NaiveTimeError(text)
-    return (moment - _EPOCH) // _MILLISECOND
+    instant_ms = (moment - _EPOCH) // _MILLISECOND
+    if not 0 <= instant_ms <= LATEST_MS:
+        raise ValueError(f"not between 1970 and 9999 in UTC: {text}")
+    return instant_ms
 
 
 def format_instant(instant_ms: int) -> str:
