@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from cxstream.config import ConfigError, Settings, load
+from cxstream.domain.facts import is_text
 from cxstream.domain.instant import parse_instant
 from cxstream.domain.vocabulary import LONGEST_TEXT
 from cxstream.offline.events_file import WrongLine
@@ -45,11 +46,7 @@ class CaseId(click.ParamType):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Read it; a usage error says what was expected."""
         case_id = str(value)
-        try:
-            right = 0 < len(case_id) <= LONGEST_TEXT and bool(case_id.encode())
-        except UnicodeEncodeError:
-            right = False
-        if not right:
+        if not case_id or not is_text(case_id):
             self.fail(f"expected non-empty text in UTF-8 of at most {LONGEST_TEXT} characters", param, ctx)
         return case_id
 

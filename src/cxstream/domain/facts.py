@@ -156,7 +156,7 @@ def admit(event: Mapping[str, object], delivered_ms: int | None = None, *, skew_
 
 def _required_text(event: Mapping[str, object], name: str) -> str:
     value = event.get(name)
-    if not _is_text(value) or not value:
+    if not is_text(value) or not value:
         raise RejectedError("invalid", name, f"non-empty text{_AT_MOST}")
     return str(value)
 
@@ -191,7 +191,7 @@ def _is_instant(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= instant.LATEST_MS
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """Whether a value is text, not too long, that can be written as UTF-8 (JSON can spell half a character)."""
     if not isinstance(value, str) or len(value) > vocabulary.LONGEST_TEXT:
         return False
@@ -238,7 +238,7 @@ def _complaint(field: vocabulary.Field, value: object) -> str | None:
         case "changes":
             return "fields that are not themselves corrected"
         case _:
-            right = _is_text(value) and bool(value or not field.required)
+            right = is_text(value) and bool(value or not field.required)
             return None if right else f"{'non-empty ' if field.required else ''}text{_AT_MOST}"
 
 
@@ -260,10 +260,7 @@ def _changes(value: object) -> dict[str, Scalar]:
         if name in vocabulary.TIME_FIELDS and new is not None:
             changes[name] = _time(f"set.{name}", new)
         elif (
-            new is None
-            or isinstance(new, bool)
-            or (isinstance(new, int) and abs(new) < _LARGEST_COUNT)
-            or _is_text(new)
+            new is None or isinstance(new, bool) or (isinstance(new, int) and abs(new) < _LARGEST_COUNT) or is_text(new)
         ):
             changes[name] = new
         else:
