@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cxstream.web.asking import LONGEST, STANDINGS
+from cxstream.web.asking import FIGURE, LONGEST, STANDINGS, UNITS
 from cxstream.web.models import API_MODELS, CaseList, CaseView, Overview, SearchResult, SignPage, SourceList
 
 
@@ -53,7 +53,7 @@ _PATHS = (
         "overview",
         "The job, or one segment of it",
         Overview,
-        ("window", "level", "segment"),
+        FIGURE,
         is_case_data=False,
     ),
     _Asked(
@@ -64,7 +64,7 @@ _PATHS = (
         "units",
         "The units behind a number, misses and the newest first; of what is at risk the first to be due",
         CaseList,
-        ("sign", "level", "segment", "window", "standing", "detail", "after"),
+        UNITS,
     ),
     _Asked("/search", "search", "The case with an id, and the cases of an account", SearchResult, ("q",)),
     _Asked(
