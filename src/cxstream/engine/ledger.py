@@ -248,10 +248,11 @@ class Ledger:
         self.capped = 0
         """How often a unit was counted with a label value outside the closed list, under OTHER."""
 
-    def replace(self, old: Published | None, new: Published | None) -> None:
+    def replace(self, old: Published | None, new: Published | None, *, is_news: bool = True) -> None:
         """Take back what the old record of a case contributed and add what the new one does; None: no record.
 
-        Most of what a revised record says is counted as what the one before said: that stays where it is.
+        Most of what a revised record says is counted as what the one before said: that stays where it is. It is no news
+        where another has counted it before: then nothing is added to `capped`.
         """
         gone, come = _contribution_of(old), _contribution_of(new)
         is_revision = old is not None and new is not None and old.segment == new.segment
@@ -264,7 +265,7 @@ class Ledger:
         if new is not None:
             figures = self._figures_of(new.segment)
             self._tally_up(come, 1, figures)
-            if figures.is_capped:
+            if figures.is_capped and is_news:
                 self.capped += self._newly_counted(gone.verdicts if is_revision else (), come.verdicts)
         self.version += 1
         if self._tallied >= TALLIED_TOGETHER:

@@ -51,14 +51,12 @@ class Holdings:
 
     def read(self, changes: Iterable[Changed]) -> None:
         """Follow records that have been read: their labels were counted as capped by who wrote them."""
-        capped = self.ledger.capped
         for key, before, after in changes:
             counted = before if self.unreadable.pop(key, None) is None else None
             old = None if counted is None else read_published(counted)
             new = self._readable(key, after)
-            self.ledger.replace(old, new)
+            self.ledger.replace(old, new, is_news=False)
             self._follow(key, new)
-        self.ledger.capped = capped
 
     def _readable(self, key: bytes, data: bytes | None) -> PublishedCase | None:
         try:
