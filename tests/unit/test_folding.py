@@ -256,7 +256,7 @@ def test_folding_in_steps_is_folding_one_by_one(seed: int) -> None:
         stack = OwnFacts(in_order, frozenset(fact.event_id for fact in in_order))
         visits = stack.evidence(len(in_order)).visit_ids
         for unit, unit_id in [(CASE, case_id), *((VISIT, visit_id) for visit_id in visits)]:
-            folded: Folded = fold(stack, unit.seal, unit_id, POLICY)
+            folded: Folded = fold(stack, unit, unit_id, POLICY)
             count, seal_ms = fold_one_by_one(stack, unit, unit_id)
             assert (folded.seal_ms, folded.last_counted_ms) == (seal_ms, in_order[count - 1].delivered_ms)
             assert folded.settles_ms == max(seal_ms + 1, in_order[count - 1].delivered_ms)
@@ -311,5 +311,6 @@ class _OneCannotMoveIt(OwnFacts):
 
 def test_a_fact_that_cannot_move_the_seal_lets_no_later_one_count() -> None:
     """What is merely known of another case is in the evidence, but what comes after the seal without it is late."""
-    folded = fold(_OneCannotMoveIt(), lambda evidence, *_: 30 if len(evidence.facts) > 1 else 10, "C1", POLICY)
+    unit = CASE._replace(seal=lambda evidence, *_: 30 if len(evidence.facts) > 1 else 10)
+    folded = fold(_OneCannotMoveIt(), unit, "C1", POLICY)
     assert (folded.counted, folded.seal_ms) == (2, 30)

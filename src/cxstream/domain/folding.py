@@ -13,7 +13,7 @@ from cxstream.domain.evidence import Evidence, OtherCase
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
-from cxstream.domain.units import Seal
+from cxstream.domain.units import Seal, Unit
 from cxstream.domain.vocabulary import EVENT_TYPES, TIME_FIELDS
 
 
@@ -64,7 +64,7 @@ class Folded(msgspec.Struct, frozen=True):
     """When all is known that may count: past the seal, and up to the last delivery that counts."""
 
 
-def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy, *, learned_moves_seal: bool = False) -> Folded:
+def fold(stack: FactStack, unit: Unit, unit_id: str, policy: Policy) -> Folded:
     """Return what counts for a unit: facts delivered no later than the seal which those before them give (rule 3).
 
     The first fact always counts. What counts is a prefix in delivery order: once a fact came too late, so did all
@@ -72,14 +72,14 @@ def fold(stack: FactStack, seal: Seal, unit_id: str, policy: Policy, *, learned_
     """
     delivered_ms, moves_seal = stack.delivered_ms, stack.moves_seal
     count = sealed_by = bisect_right(delivered_ms, stack.earliest_ms + policy.soonest_seal_ms) or 1
-    evidence, its_policy, seal_ms = _sealed(stack, count, seal, unit_id, policy)
+    evidence, its_policy, seal_ms = _sealed(stack, count, unit.seal, unit_id, policy)
     while count < len(delivered_ms) and delivered_ms[count] <= seal_ms:
         count += 1
-        if learned_moves_seal or moves_seal[count - 1]:
+        if unit.learned_moves_seal or moves_seal[count - 1]:
             sealed_by = count
-            evidence, its_policy, seal_ms = _sealed(stack, count, seal, unit_id, policy)
+            evidence, its_policy, seal_ms = _sealed(stack, count, unit.seal, unit_id, policy)
     if sealed_by < count:
-        evidence, its_policy, seal_ms = _sealed(stack, count, seal, unit_id, policy)
+        evidence, its_policy, seal_ms = _sealed(stack, count, unit.seal, unit_id, policy)
     last_counted_ms = delivered_ms[count - 1]
     return Folded(evidence, seal_ms, last_counted_ms, count, its_policy, max(seal_ms + 1, last_counted_ms))
 

@@ -9,7 +9,7 @@ from cxstream.domain.effective import effective
 from cxstream.domain.facts import Fact
 from cxstream.domain.folding import Absorption, FactStack, OwnFacts, fold
 from cxstream.domain.policy import Policy
-from cxstream.domain.units import case_seal
+from cxstream.domain.units import CASE
 
 
 class Merge(NamedTuple):
@@ -25,7 +25,7 @@ def merging(case_id: str, own_facts: Sequence[Fact], policy: Policy) -> list[Fac
     if not every_merge:
         return []
     stack: FactStack = OwnFacts(own_facts, every_merge)
-    counted = fold(stack, case_seal, case_id, policy).counted
+    counted = fold(stack, CASE, case_id, policy).counted
     return [fact for fact in own_facts[:counted] if fact.type in ("merged", "corrected", "voided")]
 
 

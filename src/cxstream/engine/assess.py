@@ -364,9 +364,7 @@ class Units:
         key = unit, unit_id
         folded = self._folded.get(key)
         if folded is None:
-            folded = self._folded[key] = fold(
-                self.stack(unit), unit.seal, unit_id, self._policy, learned_moves_seal=unit.learned_moves_seal
-            )
+            folded = self._folded[key] = fold(self.stack(unit), unit, unit_id, self._policy)
         return folded
 
 
