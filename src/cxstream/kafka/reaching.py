@@ -22,6 +22,10 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from .connection import ConnectError
 
+UNREACHABLE = (
+    "is the address right (kafka.bootstrap), is the broker up and reachable, do protocol and login fit its listener?"
+)
+"""What to look at where no broker answers."""
 REACH_SECONDS = 5.0
 """One broker; one that is silent for so long is asked again while the time of the caller lasts."""
 

@@ -24,7 +24,7 @@ from cxstream.domain.instant import DAY_MS
 
 from .connection import ConnectError
 from .dead_letters import SUFFIX
-from .reaching import reach
+from .reaching import UNREACHABLE, reach
 
 CASES_TABLE = "cases"
 BOARDS_TABLE = "boards"
@@ -315,7 +315,7 @@ async def check(
         said = f"{type(last).__name__}: {last}" if last is not None else "no answer"
         raise BrokersUnreachableError(
             f"no broker of {bootstrap} could be asked about the topics within {timeout_seconds:g} s ({said});"
-            " is the address right, is the broker up and reachable, and do protocol and login fit its listener?"
+            f" {UNREACHABLE}"
         ) from last
 
 

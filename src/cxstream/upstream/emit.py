@@ -13,7 +13,7 @@ from cxstream.client.topics import check_topics
 from cxstream.config import Settings
 from cxstream.domain.facts import RejectedError
 from cxstream.kafka.connection import ConnectError
-from cxstream.kafka.reaching import reach
+from cxstream.kafka.reaching import UNREACHABLE, reach
 from cxstream.kafka.schemas import RegistryUnavailableError, Schemas
 from cxstream.offline.events_file import WrongLine
 from cxstream.upstream.event_files import read_lines
@@ -104,8 +104,7 @@ async def send(settings: Settings, records: Sequence[Record], partition: int | N
         raise
     except (KafkaError, OSError, TimeoutError) as error:
         raise BrokersUnreachableError(
-            f"no broker of {bootstrap} could be reached ({str(error) or type(error).__name__}); is the address right"
-            " (kafka.bootstrap), is the broker up and reachable, and do protocol and login fit its listener?"
+            f"no broker of {bootstrap} could be reached ({str(error) or type(error).__name__}); {UNREACHABLE}"
         ) from error
     topics = dict.fromkeys(record.topic for record in records)
     await check_topics(bootstrap, client, topics, settings.kafka.partitions)
