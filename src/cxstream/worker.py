@@ -32,8 +32,9 @@ from cxstream.exposition.collector import Collector, page
 from cxstream.exposition.snapshot import Objective, PartitionSnapshot, WorkerSnapshot, WorkerState
 from cxstream.kafka.case_agent import CaseAgent, TopicRoles
 from cxstream.kafka.changelog_table import Changed, OffsetRange, PartitionLostError
-from cxstream.kafka.codec import REASONS, Codec
+from cxstream.kafka.codec import Codec
 from cxstream.kafka.connection import Connection, client_tls, connection, server_tls
+from cxstream.kafka.dead_letters import REASONS
 from cxstream.kafka.engine import EngineApp, EngineSettings, run
 from cxstream.kafka.oauth import TokenEndpoint, TokenFile
 from cxstream.kafka.partition import Holdings, Partition
@@ -171,7 +172,7 @@ class Worker:
         self.sources = SourceQuality(TOPICS, sources.names, kept=sources.rejections_shown)
         self.activity = Activity(
             kafka.group,
-            reasons=(*REASONS, "wrong_partition"),
+            reasons=REASONS,
             signs=tuple(settings.catalogue()),
             sources=self.sources,
         )

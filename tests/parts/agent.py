@@ -19,7 +19,8 @@ from cxstream.engine.source_quality import SourceQuality
 from cxstream.exposition.activity import Activity
 from cxstream.kafka.case_agent import CaseAgent, TopicRoles
 from cxstream.kafka.changelog_table import Changed, OffsetRange, Outgoing
-from cxstream.kafka.codec import MAX_MESSAGE_BYTES, REASONS, Codec
+from cxstream.kafka.codec import MAX_MESSAGE_BYTES, Codec
+from cxstream.kafka.dead_letters import REASONS
 from cxstream.kafka.partition import Holdings, Partition
 from cxstream.kafka.partition_batches import PartitionBatch
 from cxstream.kafka.ports import Engine
@@ -230,7 +231,7 @@ class Life:
         """Start; a job of more partitions than one puts most keys elsewhere. `sources` are names told apart."""
         self.broker = broker
         self.quality = SourceQuality(TOPICS, sources, kept=3)
-        self.activity = Activity("by-hand", reasons=(*REASONS, "wrong_partition"), signs=(), sources=self.quality)
+        self.activity = Activity("by-hand", reasons=REASONS, signs=(), sources=self.quality)
         self.cases = MemoryTable("cases", broker)
         self.reading = Reading(broker)
         self.acknowledged = 0

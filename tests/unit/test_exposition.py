@@ -530,7 +530,7 @@ def active(activity: Activity) -> Samples:
 
 def test_counters_are_there_before_anything_happens() -> None:
     """Every counter is initialised to 0 over catalogue, topics and reasons, so that the first increase is seen."""
-    found = active(Activity("g", reasons=("invalid", "future")))
+    found = active(Activity("g", reasons=("invalid", "future", "too_large")))
     changes = of(found, "cxstream_vital_sign_verdict_changes_total")
     assert len(changes) == len(of_tiers("A")) * (1 + len(VERDICTS)) * len(VERDICTS)
     assert of(found, "cxstream_vital_sign_verdict_changes_total", **{"from": NO_VERDICT, "to": "miss"})

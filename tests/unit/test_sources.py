@@ -26,7 +26,7 @@ from cxstream.engine.source_quality import (
 )
 from cxstream.exposition.activity import Activity
 from cxstream.exposition.families import SOURCE_SKEW
-from cxstream.kafka.codec import REASONS
+from cxstream.kafka.dead_letters import REASONS
 from cxstream.web import openapi
 from cxstream.web.server import Server
 from cxstream.web.sources import ADVICE, API, DOCS, MEANINGS, PAGE, document, source_pages
@@ -35,7 +35,6 @@ from parts.poison import an_opening, poison_of
 
 T0_MS = parse_instant("2026-03-02T08:00:00Z")
 ROOT = Path(__file__).resolve().parents[2]
-ALL_REASONS = {*REASONS, "wrong_partition", "too_old_for_unknown_case"}
 
 
 class Probes:
@@ -125,7 +124,7 @@ def test_the_last_header_names_the_source(headers: list[tuple[str, bytes | None]
 def test_the_series_of_a_source_are_bounded_and_there_from_the_start() -> None:
     """Every listed source has its series at 0; a thousand names nobody listed add one source, not a thousand."""
     quality = SourceQuality(("ticket", "dispatch", "parts"), ("desk",))
-    activity = Activity("g", reasons=sorted(ALL_REASONS), sources=quality)
+    activity = Activity("g", reasons=REASONS, sources=quality)
 
     def series() -> list[str]:
         text = generate_latest(activity.registry).decode()
@@ -207,7 +206,7 @@ def test_the_source_that_sends_the_most_wrong_comes_first() -> None:
 
 def test_every_reason_and_disposition_has_its_words_and_its_place_in_the_docs() -> None:
     """For each reason there is what to do, on the page and in the docs; for each end what it means."""
-    assert set(ADVICE) == ALL_REASONS
+    assert set(ADVICE) == set(REASONS)
     assert set(MEANINGS) == set(DISPOSITIONS)
     headings = set(re.findall(r"^### `(\w+)`$", (ROOT / DOCS).read_text("utf-8"), re.MULTILINE))
-    assert headings == ALL_REASONS
+    assert headings == set(REASONS)

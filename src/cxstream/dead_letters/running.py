@@ -16,12 +16,12 @@ from cxstream.dead_letters.reading import Brokers, reading
 from cxstream.dead_letters.replaying import Options, Outcome, Progress, Replay, Site
 from cxstream.domain.facts import RejectedError
 from cxstream.domain.instant import format_instant
-from cxstream.kafka.codec import DELIVERED_AT, REASONS, Codec
-from cxstream.kafka.dead_letters import SUFFIX
+from cxstream.kafka.codec import DELIVERED_AT, Codec
+from cxstream.kafka.dead_letters import REASONS, SUFFIX
 from cxstream.kafka.schemas import RegistryUnavailableError, SchemaIds, Schemas
 from cxstream.worker import connection_of, registry_of, topics_of, wall_ms
 
-KNOWN_REASONS = (*REASONS, "wrong_partition", "too_old_for_unknown_case", UNKNOWN)
+KNOWN_REASONS = (*REASONS, UNKNOWN)
 """What letters are rejected for; UNKNOWN where their headers do not say it."""
 
 

@@ -135,7 +135,7 @@ class Activity:
         signs: Iterable[str] = tuple(TIER_A),
         sources: SourceQuality | None = None,
     ) -> None:
-        topics, reasons = tuple(topics), tuple(dict.fromkeys((*reasons, "too_old_for_unknown_case")))
+        topics, reasons = tuple(topics), tuple(reasons)
         self._group = group
         self._reasons = reasons
         self.sources = SourceQuality(topics) if sources is None else sources

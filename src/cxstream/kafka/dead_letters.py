@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cxstream.domain import instant
+from cxstream.kafka import codec
 
 SUFFIX = ".dead-letters"
 ERROR_PREFIX = "cxstream.error."
@@ -14,6 +15,9 @@ STREAMS_PREFIX = "__streams.errors."
 
 Its stack trace is left out: a rejection has none, and a trace could show what the message says.
 """
+
+REASONS = (*codec.REASONS, "wrong_partition", "too_old_for_unknown_case")
+"""Why a record can be rejected: for what it is, where it lies, and what is known of its case."""
 
 REJECTION_CLASS = "cxstream.domain.facts.RejectedError"
 
