@@ -811,7 +811,7 @@ def test_a_record_larger_than_a_produce_batch_is_refused() -> None:
         async def never() -> None:
             pytest.fail("something was sent")
 
-        writes = BatchProducer(no_producer, never, 4096)
+        writes = BatchProducer(no_producer, never, 4096, 60.0)
         with pytest.raises(RecordTooLargeError, match=r"5000 bytes for cases\[3\]"):
             writes.send("cases", 3, [Outgoing(b"", b"fits"), Outgoing(b"", bytes(5000))])
         await asyncio.sleep(0)

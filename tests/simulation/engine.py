@@ -282,7 +282,7 @@ class SimEngine:
         self._concurrent_batches = concurrent_batches
         self._on_end = on_end
         self._producer = _Producer(brokers, dice, conditions)
-        self.writes = BatchProducer(lambda: self._producer, self._permission_to_write, 8 * 1024 * 1024)
+        self.writes = BatchProducer(lambda: self._producer, self._permission_to_write, 8 * 1024 * 1024, 60.0)
         self._handler: Callable[[PartitionBatch], Awaitable[None]] | None = None
         self._working: dict[asyncio.Task[Any], PartitionBatch] = {}
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -74,7 +74,7 @@ def test_a_write_that_was_refused_leaves_the_tenure_in_doubt(is_permitted: bool)
             await allowed.wait()
 
         producer = Producer()
-        writes = BatchProducer(lambda: producer, permission, 1024)
+        writes = BatchProducer(lambda: producer, permission, 1024, 60.0)
         task = writes.send("t", 0, [Outgoing(b"k", b"v")])
         await asyncio.sleep(0)
         await asyncio.sleep(0)

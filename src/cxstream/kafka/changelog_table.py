@@ -130,9 +130,12 @@ class BatchProducer:
         producer: Callable[[], Any],
         permission: Callable[[], Awaitable[None]],
         max_record_bytes: int,
-        timeout_seconds: float = 60.0,
+        timeout_seconds: float,
     ) -> None:
-        """Send through the started AIOKafkaProducer that `producer` returns, each time after awaiting `permission`."""
+        """Send through the started AIOKafkaProducer that `producer` returns, each time after awaiting `permission`.
+
+        What is not acknowledged after `timeout_seconds` has failed.
+        """
         self._producer = producer
         self._permission = permission
         self._max_record_bytes = max_record_bytes
