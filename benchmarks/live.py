@@ -16,6 +16,7 @@ from cxstream.domain.cases import Case
 from cxstream.domain.facts import admit
 from cxstream.domain.vocabulary import TOPICS
 from cxstream.engine.watermark import NOTHING, Said
+from cxstream.kafka.engine import EngineSettings
 from cxstream.kafka.records import write
 from cxstream.kafka.topics import CASES_TABLE
 from cxstream.kafka.verdict_stream import OFFSET_HEADER
@@ -79,7 +80,7 @@ def prefill(job: Job, count: int, fixed_by_ms: int) -> None:
     changelog = job.table.changelogs[CASES_TABLE].name
     left = (Message(changelog, key, record) for key, record in held_cases(count, fixed_by_ms))
     while some := list(islice(left, AT_A_TIME)):
-        job.produce(some, compression="zstd")
+        job.produce(some, compression=EngineSettings.compression)
     job.produce(words_of_an_owner_before(job, fixed_by_ms))
 
 
