@@ -76,7 +76,7 @@ def test_judging_that_a_rebalance_breaks_off_begins_anew() -> None:
         waiting = sum(case.judged_under == NOT_JUDGED for case in cases_of(broker).values())
         life.partition.judge_at_once()
         owned = life.agent.partition
-        life.agent.partition = lambda number: owned(number) if owned(number).is_to_recheck else object()  # noqa: B023
+        life.agent.partition = lambda number: owned(number) if owned(number).is_to_recheck else object()  # noqa: B023  # called in this round
         if waiting:
             with pytest.raises(PartitionLostError):
                 asyncio.run(life.agent.judge_due(life.partition))
@@ -104,7 +104,7 @@ def test_a_case_that_grows_too_large_is_closed_with_its_units(
         closed = []
         for puts_off in (False, True):
             broker = Broker()
-            life = Life(broker, wall_ms=lambda: now_ms)  # noqa: B023
+            life = Life(broker, wall_ms=lambda: now_ms)  # noqa: B023  # called in this round
             life.agent.max_record_bytes = 10
             life.partition.puts_off = puts_off
             asyncio.run(life.process_all(taken))

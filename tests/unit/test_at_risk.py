@@ -71,7 +71,7 @@ def allocated(at: str, qty: int = 1) -> Event:
         (
             [
                 *VISIT,
-                event("dispatch.en_route", "19h", visit_id="V1"),
+                SET_OUT,
                 rescheduled("19h30m", "40h", "42h", by="customer"),
             ],
             "on_time_arrival",
