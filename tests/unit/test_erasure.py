@@ -14,12 +14,14 @@ from cases import (
     booked,
     cancelled,
     completed,
+    corrected,
     erased,
     facts,
     ms,
     opened,
     reopened,
     resolved,
+    rfc3339,
     scheduled,
     voided,
 )
@@ -129,8 +131,9 @@ def test_closing_a_case_skips_no_number() -> None:
         ([voided("3h", "E")], erased("4h", named="E"), False),
         ([voided("3h", "other")], erased("4h", named="E"), True),
         ([], {**erased("4h"), "event_id": opened()["event_id"]}, False),
+        ([corrected("3h", "E", {"at": rfc3339("210m")})], erased("4h", named="E"), True),
     ],
-    ids=["voided before", "another voided", "copy of another event"],
+    ids=["voided before", "another voided", "copy of another event", "corrected before"],
 )
 def test_an_erasure_is_a_fact_like_any_other(before: list[Event], erasure: Event, is_erased: bool) -> None:  # noqa: FBT001 - parametrized
     """One that was voided before its delivery, or copies the id of another event, erases nothing (rules 1, 5, 10)."""
@@ -209,3 +212,26 @@ def test_an_erasure_moves_no_clock() -> None:
     first = booked([erased("90d")])
     first.assess(Clock.at(ms("90d")))
     assert (first.cases["C1"].judged_ms, first.cases["C1"].closed) == (0, "erased")
+
+
+VOID = voided("3h", "E", named="V")
+
+
+@pytest.mark.parametrize(
+    "takes_it_back",
+    [
+        resolved("2h", named="V"),
+        {**VOID, "at": rfc3339("2h"), "target": "other"},
+        corrected("3h30m", "V", {"target": "other"}),
+        {**erased("4h", named="E"), "at": rfc3339("150m")},
+    ],
+    ids=["another event has its id", "another copy of it", "it is led elsewhere", "the erasure came before it"],
+)
+def test_an_erasure_is_in_force_in_whatever_order_its_void_goes(takes_it_back: Event) -> None:
+    """Once its void is none, what was not erased is, as if it had been so from the first (rules 2, 5 and 10)."""
+    given = [opened(), VOID, erased("4h", named="E")]
+    assert residue(*given, as_of="6h")[0].closed is None
+    case, verdicts = residue(*given, takes_it_back, as_of="6h")
+    assert (case.closed, case.facts) == ("erased", [])
+    at_once, its_verdicts = residue(opened(), VOID, takes_it_back, erased("4h", named="E"), as_of="6h")
+    assert (at_once.closed, words(its_verdicts)) == ("erased", words(verdicts))

@@ -243,22 +243,39 @@ def receive(
 
     An erasure leaves the residue of the case (rule 10), and so does a fact beyond the number a case may have.
     """
-    if fact.type == "erased" and fact.topic == "ticket" and origin is None and _is_erased_by(case, fact):
-        judged = assess(case, catalogue, policy, Clock.at(fact.delivered_ms)).case
-        return close(judged, "erased", case, fact.delivered_ms + policy.memory_ms), "applied"
     new, reception = case.advance(fact, origin)
+    erasure = _erasure_by(fact, case, new) if origin is None else None
+    if erasure is not None:
+        rest = msgspec.structs.replace(new, facts=[one for one in new.facts if one is not erasure])
+        judged = assess(rest, catalogue, policy, Clock.at(erasure.delivered_ms)).case
+        closed = close(judged, "erased", case, erasure.delivered_ms + policy.memory_ms)
+        return closed, "applied" if erasure is fact else reception
     if len(new.facts) > policy.facts_per_case:
         judged = assess(new, catalogue, policy, Clock(case.judged_ms, 0)).case  # so that all its units are counted
         return close(judged, "overflow", case), reception
     return new, reception
 
 
-def _is_erased_by(case: Case, fact: Fact) -> bool:
-    """Whether an erasure takes effect: no copy of another event (rule 1), nor voided before its delivery (rule 5)."""
+def _erasure_by(fact: Fact, case: Case, new: Case) -> Fact | None:
+    """Return the erasure that a fact of a case brings into force, if any (rule 10).
+
+    In force is one that is no copy of another event (rule 1) and was not voided before its delivery (rule 5). Another
+    fact brings it there that takes the place of the void, or leads that elsewhere.
+    """
     if case.closed is not None:
-        return case.closed != "erased"
-    known = case.advance(fact)[0].facts
-    return fact in effective([one for one in known if one.delivered_ms <= fact.delivered_ms])
+        return fact if _is_erasure(fact) and case.closed != "erased" else None
+    is_one_more = len(new.facts) > len(case.facts)
+    if new is case or (is_one_more and fact.type != "corrected" and not _is_erasure(fact)):
+        return None
+    for erasure in filter(_is_erasure, new.facts):
+        by_then = effective([one for one in new.facts if one.delivered_ms <= erasure.delivered_ms])
+        if any(one.event_id == erasure.event_id for one in by_then):
+            return erasure
+    return None
+
+
+def _is_erasure(fact: Fact) -> bool:
+    return fact.type == "erased" and fact.topic == "ticket"
 
 
 def close(case: Case, closing: Closing, published: Case, expires_ms: int = NEVER_MS) -> Case:
