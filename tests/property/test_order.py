@@ -12,6 +12,7 @@ from cxstream.domain.cases import Case
 from cxstream.domain.facts import Fact, RejectedError
 from cxstream.domain.policy import Override, Policy
 from cxstream.domain.verdict import Verdict
+from cxstream.engine import boards
 from cxstream.engine.assess import Clock
 from cxstream.engine.boards import Board
 from cxstream.engine.casebook import Casebook
@@ -120,13 +121,13 @@ def test_receptions_add_up(seed: int) -> None:
 def boards_of(facts: list[Delivered], policy: Policy, seed: int) -> list[Board]:
     """Return the board of some facts, taken in three orders with duplicates."""
     dice = random.Random(seed)
-    boards = []
+    held = []
     for _ in range(3):
         board = Board("A1")
         for case_id, fact in reordered(facts, dice):
             board = board.advance(case_id, fact, policy)
-        boards.append(board)
-    return boards
+        held.append(board)
+    return held
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -146,12 +147,33 @@ def test_a_crowded_board_is_bounded_in_any_order(seed: int) -> None:
         Delivered(f"C{number}", Fact("e1", "ticket", "opened", at_ms=1_000 * number, delivered_ms=1_000 * number + lag))
         for number, lag in enumerate(random.Random(seed).choices(range(9_000), k=12), start=1)
     ]
-    boards = boards_of(opened, CROWDED, seed)
+    held = boards_of(opened, CROWDED, seed)
     since_ms = sorted(one.fact.delivered_ms for one in opened)[CROWDED.crowded_asset_cases]
-    assert boards[1] == boards[2] == boards[0]
-    assert boards[0].crowded_since_ms == since_ms
+    assert held[1] == held[2] == held[0]
+    assert held[0].crowded_since_ms == since_ms
     kept = {one.case_id for one in opened if one.fact.delivered_ms <= since_ms}
-    assert set(boards[0].facts) == kept
+    assert set(held[0].facts) == kept
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_full_board_holds_the_same_in_any_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the first facts in order of delivery, many at the same instant, whatever was taken in first (rule 2)."""
+    monkeypatch.setattr(boards, "LARGEST_BOARD", 2_000)
+    dice = random.Random(seed)
+    said = [
+        Delivered(
+            f"C{dice.randrange(4)}",
+            Fact(f"e{number}", "ticket", "corrected", at_ms=0, delivered_ms=dice.randrange(4), fields={"target": "o"}),
+        )
+        for number in range(60)
+    ]
+    first, second, third = boards_of(said, POLICY, seed)
+    assert first == second == third
+    kept = {fact.event_id for facts in first.facts.values() for fact in facts}
+    in_order = sorted(said, key=lambda one: (one.fact.delivered_ms, one.fact.event_id))
+    assert kept == {one.fact.event_id for one in in_order[: len(kept)]}
+    assert first.crowded_since_ms == in_order[len(kept) - 1].fact.delivered_ms
+    assert 10 < len(kept) < 60
 
 
 def meaning(verdicts: list[Verdict]) -> list[tuple[object, ...]]:

@@ -28,7 +28,8 @@ from cases import (
 )
 from cxstream.domain.cases import Case
 from cxstream.engine.assess import Clock
-from cxstream.engine.boards import for_boards
+from cxstream.engine.boards import LARGEST_BOARD, Board, for_boards
+from cxstream.kafka.records import write
 
 EVERYTHING = [
     opened(),
@@ -210,3 +211,32 @@ def test_a_crowd_of_one_case_is_none() -> None:
     noisy = [opened(seen=f"{hour}h") for hour in range(5)]
     noisy += [corrected(f"{hour}h", "opened-0h", {"region": "north"}) for hour in range(1, 6)]
     assert booked(noisy, SMALL).boards["A1"].crowded_since_ms is None
+
+
+def wordy(case: str, count: int) -> list[Event]:
+    """Return an opening of A1 and corrections of it with long ids, one a minute."""
+    said = [corrected(f"{n}m", "o", {"region": "north"}, named=f"{n:01000}") for n in range(1, count + 1)]
+    return of_case(case, opened("3h", named="o", asset_id="A1"), *said)
+
+
+def test_what_cases_of_an_asset_tell_each_other_is_bounded() -> None:
+    """With more text than a board has room for an asset is crowded, and every record stays small (rule 9)."""
+    events = [one for number in range(3, 6) for one in wordy(f"C{number}", 400)]
+    casebook = booked([*FIXED, *events])
+    board = casebook.boards["A1"]
+    assert board.crowded_since_ms is not None
+    assert len(write(board)) < 2 * LARGEST_BOARD
+    assert all(len(write(case)) < 4 * LARGEST_BOARD for case in casebook.cases.values())
+    assert told([*FIXED, *events], "2d", "stayed_fixed") == "excluded crowded_asset"
+    assert told([*FIXED, *wordy("C3", 400)], "2d", "stayed_fixed") == "miss repeat_case"
+
+
+def test_a_board_united_with_a_crowded_one_is_crowded() -> None:
+    """Though nothing of what crowded it be left to count (rule 9)."""
+    usual = booked([opened()]).boards["A1"]
+    crowded = Board("A1", {}, ms("-1h"))
+    assert usual.unite(crowded, POLICY) == crowded
+    assert crowded.unite(usual, POLICY) == crowded
+    later = usual.unite(Board("A1", {}, ms("1h")), POLICY)
+    assert (later.facts, later.crowded_since_ms) == (usual.facts, ms("1h"))
+    assert later.unite(Board("A1", {}, ms("2h")), POLICY) == later

@@ -18,6 +18,13 @@ Postings = dict[tuple[str, str, str], Fact]
 """Facts on their way: (asset or case they go to, case they belong to, event id) -> fact."""
 
 
+LARGEST_BOARD = 512 * 1024
+"""Characters of all facts of a board: some five thousand usual ones. What every case of the asset would be told, and
+compared with, must fit its own record too."""
+_FEW_FACTS = 12
+"""So many facts fit, whatever they are."""
+
+
 class Board(msgspec.Struct, array_like=True, gc=False):
     """The record of one asset: facts by case, a set union. It concludes nothing of its own."""
 
@@ -25,12 +32,13 @@ class Board(msgspec.Struct, array_like=True, gc=False):
     facts: dict[str, list[Fact]] = {}
     """Facts by the case they belong to, each list in delivery order."""
     crowded_since_ms: int | None = None
-    """Delivery time of the opening that made the asset crowded; it is then not told apart any more."""
+    """Delivery time of the fact that made the asset crowded; it is then not told apart any more."""
 
     def advance(self, origin: str, fact: Fact, policy: Policy) -> Board:
         """Return the board with a fact taken in; the very same Board if it changes nothing.
 
         A crowded board keeps nothing that was delivered after it became so: no later fact can change since when it is.
+        It is crowded by too many openings, or too much text.
         """
         if self.crowded_since_ms is not None and fact.delivered_ms > self.crowded_since_ms:
             return self
@@ -38,13 +46,13 @@ class Board(msgspec.Struct, array_like=True, gc=False):
         kept, _reception = with_fact(known, fact.told())
         if kept is known:
             return self
-        facts = {**self.facts, origin: kept}
-        crowded_since_ms = _crowded_since_ms(facts, policy)
-        if self.crowded_since_ms is not None:
-            crowded_since_ms = min(self.crowded_since_ms, crowded_since_ms or self.crowded_since_ms)
+        facts, full_since_ms = _fitting({**self.facts, origin: kept})
+        known_ms = (self.crowded_since_ms, _crowded_since_ms(facts, policy), full_since_ms)
+        crowded_since_ms = min((since_ms for since_ms in known_ms if since_ms is not None), default=None)
         if crowded_since_ms is not None:
             facts = _delivered_until(facts, crowded_since_ms)
-        return Board(self.asset_id, facts, crowded_since_ms)
+        new = Board(self.asset_id, facts, crowded_since_ms)
+        return self if full_since_ms is not None and new == self else new
 
     def unite(self, other: Board, policy: Policy) -> Board:
         """Return the board with all that another record of it knows."""
@@ -52,6 +60,9 @@ class Board(msgspec.Struct, array_like=True, gc=False):
         for origin, facts in other.facts.items():
             for fact in facts:
                 united = united.advance(origin, fact, policy)
+        since_ms = NEVER_MS if other.crowded_since_ms is None else other.crowded_since_ms
+        if since_ms < (NEVER_MS if united.crowded_since_ms is None else united.crowded_since_ms):
+            return Board(self.asset_id, _delivered_until(united.facts, since_ms), since_ms)
         return united
 
     def since(self, before_ms: int) -> Board | None:
@@ -247,6 +258,38 @@ def _delivered_until(facts: Mapping[str, list[Fact]], until_ms: int) -> dict[str
         origin: [fact for fact in its_facts if fact.delivered_ms <= until_ms] for origin, its_facts in facts.items()
     }
     return {origin: its_facts for origin, its_facts in kept.items() if its_facts}
+
+
+def _fitting(facts: dict[str, list[Fact]]) -> tuple[dict[str, list[Fact]], int | None]:
+    """Return the facts a board has room for, and the delivery time of the one that fills it; None if all fit.
+
+    The first in order of delivery: whatever else comes, those that did not fit never will.
+    """
+    if sum(map(len, facts.values())) <= _FEW_FACTS:
+        return facts, None
+    left = LARGEST_BOARD
+    for last, origin in sorted(
+        ((fact, origin) for origin, its_facts in facts.items() for fact in its_facts),
+        key=lambda entry: (delivery_order(entry[0]), entry[1]),
+    ):
+        left -= len(origin) + _characters(last)
+        if left < 0:
+            until = delivery_order(last), origin
+            kept = {
+                of: [fact for fact in its_facts if (delivery_order(fact), of) <= until]
+                for of, its_facts in facts.items()
+            }
+            return {of: its_facts for of, its_facts in kept.items() if its_facts}, last.delivered_ms
+    return facts, None
+
+
+def _characters(fact: Fact) -> int:
+    """Return how many characters a fact has, counting numbers and names as some."""
+    values: list[object] = [*fact.fields.values()]
+    changes = fact.fields.get("set")
+    if isinstance(changes, dict):
+        values += changes.values()
+    return 64 + len(fact.event_id) + len(fact.type) + sum(len(value) for value in values if isinstance(value, str))
 
 
 def _crowded_since_ms(facts: Mapping[str, list[Fact]], policy: Policy) -> int | None:

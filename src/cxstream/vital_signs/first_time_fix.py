@@ -127,8 +127,8 @@ VITAL_SIGN = VitalSign(
             counted_at="the end of the first repair visit",
         ),
         "crowded_asset": Reason(
-            "More than {crowded_asset_cases} cases name the same equipment, so whether one of them is this fault"
-            " again cannot be told.",
+            "More than {crowded_asset_cases} cases name the same equipment, or they say too much to be compared, so"
+            " whether one of them is this fault again cannot be told.",
             (13,),
             "a second repair visit or a reopening for the fault (both bad)",
             in_repeat_window=True,

@@ -64,8 +64,8 @@ VITAL_SIGN = VitalSign(
             "a correction or void of the reopening or of the fix",
         ),
         "crowded_asset": Reason(
-            "More than {crowded_asset_cases} cases name the same equipment, so whether one of them is this fault"
-            " again cannot be told.",
+            "More than {crowded_asset_cases} cases name the same equipment, or they say too much to be compared, so"
+            " whether one of them is this fault again cannot be told.",
             (13,),
             "a reopening for the fault (bad)",
             in_repeat_window=True,
