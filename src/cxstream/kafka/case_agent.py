@@ -450,8 +450,8 @@ class CaseAgent:
         return self.codec.decode(source, record.key, record.value, record.timestamp, record.headers, trusted=trusted)
 
     async def _look_up(self, schema_id: int, unanswered: set[int]) -> None:
-        """Ask for the schema of an id, for a while also where the registry is away: once in a batch."""
-        for _attempt in range(REGISTRY_ATTEMPTS):
+        """Ask for the schema of an id. Where the registry is away, that is for a while of the first one in a batch."""
+        for _attempt in range(1 if unanswered else REGISTRY_ATTEMPTS):
             try:
                 await self.schema_ids.fetch(schema_id)
             except RegistryUnavailableError:
