@@ -30,7 +30,7 @@ def parse_instant(text: str) -> int:
 
     Raises NaiveTimeError if it has no offset, ValueError if it is not a timestamp between 1970 and LATEST_MS.
     """
-    moment = datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text.upper())  # RFC 3339 allows t and z
     if moment.tzinfo is None:
         raise NaiveTimeError(text)
     instant_ms = (moment - _EPOCH) // _MILLISECOND

@@ -180,7 +180,7 @@ def instant_of(found: object, path: str, times: Times, reading: Reading) -> int:
         instant_ms = int(float(text) * (1 if form == EPOCH_MS else instant.SECOND_MS))
         return _dated(instant_ms, path)
     try:
-        shown = datetime.fromisoformat(text) if form == ISO else datetime.strptime(text, form)  # noqa: DTZ007
+        shown = datetime.fromisoformat(text.upper()) if form == ISO else datetime.strptime(text, form)  # noqa: DTZ007
     except ValueError:
         expected = "RFC 3339" if form == ISO else f"a time like {form}"
         raise NotMappedError("bad_time", path, expected, "mend the format of this time in the map") from None
