@@ -773,9 +773,8 @@ class Auditor:
             return
         due_ms = verdict.due_ms if verdict.due_ms < NEVER_MS else None
         if unit.scope is None and (due_ms is not None or verdict.sign in CLOCK_SIGNS):
-            before, after = (
-                unit.judge(unit.view, clock_ms).verdict for clock_ms in (due_ms or 0, (due_ms or ALWAYS) + 1)
-            )
+            past_ms = unit.seal_ms if due_ms is None else due_ms + 1
+            before, after = (unit.judge(unit.view, clock_ms).verdict for clock_ms in (due_ms or 0, past_ms))
             right = (before, after) == ("pending", "miss") if due_ms is not None else after != "miss"
         else:
             right = due_ms is None
