@@ -295,7 +295,8 @@ class Worker:
     def reading(self, partition: Partition) -> Clock:
         """Read the clock of a partition for a reader, who judges nothing by it."""
         now_ms = partition.clock.now_ms
-        margin_ms = int(self.settings.kafka.clock_margin_seconds * SECOND_MS)
+        # A millisecond at least: the next record may have been delivered at the very instant of the last one.
+        margin_ms = max(1, int(self.settings.kafka.clock_margin_seconds * SECOND_MS))
         return Clock(now_ms, min(now_ms, self._group.settled_ms - margin_ms), self._silent_since_ms(now_ms))
 
     def _silent_since_ms(self, now_ms: int) -> dict[str, int]:

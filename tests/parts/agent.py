@@ -221,6 +221,7 @@ class Life:
         broker: Broker,
         *,
         wall_ms: Callable[[], int],
+        settled_ms: Callable[[], int] | None = None,
         partitions: int = 1,
         schema_ids: SchemaIds | None = None,
         catalogue: Catalogue = TIER_A,
@@ -228,7 +229,10 @@ class Life:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         sources: Sequence[str] = (),
     ) -> None:
-        """Start; a job of more partitions than one puts most keys elsewhere. `sources` are names told apart."""
+        """Start; a job of more partitions than one puts most keys elsewhere. `sources` are names told apart.
+
+        Up to `settled_ms` every fact has come, and what it relays; up to `wall_ms` if nothing is said.
+        """
         self.broker = broker
         self.quality = SourceQuality(TOPICS, sources, kept=3)
         self.activity = Activity("by-hand", reasons=REASONS, signs=(), sources=self.quality)
@@ -248,7 +252,7 @@ class Life:
             boards=MemoryTable("boards", broker),
             produce=broker.produce,
             partition=lambda _number: self.partition,
-            clock=lambda _partition: Clock.at(wall_ms()),
+            clock=lambda _partition: Clock(wall_ms(), wall_ms() if settled_ms is None else settled_ms()),
             wall_ms=wall_ms,
             activity=self.activity,
             partition_of=lambda key: (murmur2(key) & 0x7FFFFFFF) % partitions,

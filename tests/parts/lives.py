@@ -61,11 +61,11 @@ def lived(
     It takes so many records at a time as `batches` say, then one at a time. `puts_off`: it catches up meanwhile, and
     `ends`: it does not come to that.
     """
-    clock_ms = 0
-    life = Life(broker, wall_ms=lambda: clock_ms, policy=policy)
+    clock_ms = settled_ms = 0
+    life = Life(broker, wall_ms=lambda: clock_ms, settled_ms=lambda: settled_ms, policy=policy)
 
     async def live() -> None:
-        nonlocal clock_ms
+        nonlocal clock_ms, settled_ms
         await life.recover()
         life.partition.puts_off = puts_off
         first = 0
@@ -77,9 +77,10 @@ def lived(
             first += size
             await life.process_all(taken)
             await life.settle()
+            settled_ms = clock_ms - 1  # the next one may be delivered at the same instant
         if ends:
             return
-        clock_ms = now_ms
+        clock_ms = settled_ms = now_ms
         life.partition.judge_at_once()
         await life.agent.judge_due(life.partition)
 

@@ -231,7 +231,8 @@ def test_what_was_judged_before_never_matters(seed: int) -> None:
     for case_id, fact in facts:
         now_ms = max(now_ms, fact.delivered_ms)
         casebook.take(case_id, fact)
-        casebook.assess(Clock.at(now_ms))
+        casebook.assess(Clock(now_ms, now_ms - 1))  # the next one may be delivered at the same instant
+    casebook.assess(Clock.at(now_ms))
     verdicts = {case_id: meaning(case.verdicts) for case_id, case in casebook.cases.items() if case.facts}
     assert verdicts == judged(facts, now_ms, POLICY)
 
