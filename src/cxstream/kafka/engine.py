@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 import faust
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import SyncGroupRequest
 from aiokafka.errors import KafkaError
 from faust.exceptions import ImproperlyConfigured
@@ -32,7 +32,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
-from . import tolerant_records
+from . import as_read, tolerant_records
 from .changelog_table import (
     BatchProducer,
     ChangelogTable,
@@ -68,6 +68,7 @@ _SHAPES: Mapping[Any, str] = {
     faust.Table.on_rebalance: "self, assigned, revoked, newly_assigned, generation_id",
     faust.App._stop_consumer: "self",
     Fetcher._proc_fetch_request: "self, assignment, node_id, request",
+    PartitionRecords._consumer_record: "self, tp, record",
 }
 
 
@@ -96,6 +97,7 @@ def _let_fetches_be_cancelled() -> None:
 
 _assert_read_versions()
 tolerant_records.install()
+as_read.install()
 _let_fetches_be_cancelled()
 
 READ_UNCOMMITTED = 0
@@ -173,6 +175,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         consumer._fetch_min_bytes = self.app.settings.fetch_least_bytes  # type: ignore[attr-defined]
         consumer._fetch_max_wait_ms = int(self.app.settings.fetch_wait_seconds * 1000)  # type: ignore[attr-defined]
+        as_read.takes_as_read(consumer)
         return consumer
 
     async def on_start(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from faust.types import TP
 
-#: An aiokafka ConsumerRecord (untyped there): key, value, headers, timestamp (ms), timestamp_type, offset.
+#: A record as aiokafka reads it (untyped there): key, value, headers, timestamp (ms), timestamp_type, offset.
 Record: TypeAlias = Any
 _timestamp_ms = attrgetter("timestamp")
 
