@@ -114,7 +114,7 @@ class _Producer:
         loop = asyncio.get_running_loop()
         tp, future = TP(topic, partition), loop.create_future()
         wait = self._dice.uniform(0.2, 1.0) * self._conditions.client_seconds
-        departure = max(loop.time() + wait, self._departure.get(tp, 0.0))
+        departure = max(loop.time() + wait, self._departure.get(tp, 0.0) + 1e-4)
         self._departure[tp] = departure
         loop.call_at(departure, self._depart, tp, batch, future)  # in the process: frozen and killed with it
         return future

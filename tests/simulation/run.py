@@ -289,7 +289,8 @@ class Simulation:
         if process.state != "running" or process.engine is None:
             return
         process.state = "frozen"
-        process.engine.unheard_since = self.loop.time()
+        if process.engine.unheard_since is None:  # it may be cut off already
+            process.engine.unheard_since = self.loop.time()
         self.loop.freeze(process.name)
         self._expire_later(process)
         self.later(seconds, lambda: self._resume(process))
