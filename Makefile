@@ -59,7 +59,7 @@ histories: .venv/.dev ## Judge HISTORIES=10000 random case histories twice, by t
 		-k "agrees_with_the_oracle or agree_on_merged_cases" $(ARGS)
 
 .PHONY: fuzz
-fuzz: .venv/.dev ## Feed the edges garbage for MINUTES=10, every round from a new seed, which it says
+fuzz: .venv/.dev ## Try all that is random with new seeds for MINUTES=10: garbage at the edges, histories, faults
 	@$(BIN)/python scripts/fuzz $(MINUTES)
 
 .PHONY: lint

@@ -10,6 +10,7 @@ import pytest
 
 from parts.apache_kafka import ApacheKafka
 from parts.broker import require_apache_kafka, started, test_broker
+from parts.trials import FACTOR
 
 MARKERS = {
     "slow": "takes more than about ten seconds; left out by `make test-fast`",
@@ -20,9 +21,14 @@ _ORDER = ("unit", "property", "contract", "golden", "simulation", "integration",
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers (an unknown one is an error), and let examples take their time: machines are busy."""
-    hypothesis.settings.register_profile("cxstream", deadline=None)
+    """Register the markers (an unknown one is an error), and let examples take their time: machines are busy.
+
+    Examples of the profile `new` are never those of another run, also where CI wants the same each time.
+    """
+    hypothesis.settings.register_profile("cxstream", deadline=None, max_examples=100 * FACTOR)
     hypothesis.settings.load_profile("cxstream")
+    new = hypothesis.settings(derandomize=False, database=None)
+    hypothesis.settings.register_profile("new", parent=new, deadline=None, max_examples=100 * FACTOR)
     for name, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
 

@@ -20,7 +20,8 @@ from cxstream.ingress.intake import Intake
 from cxstream.ingress.metrics import FAMILIES, LIMITS, OUTCOMES
 from cxstream.ingress.problems import KINDS
 from parts.ingress import NOW_MS, an_event
-from parts.messages import CODEC, EXAMPLES, SKEW_MS, events, tried
+from parts.messages import CODEC, EXAMPLES, SKEW_MS, events
+from parts.trials import tried
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = openapi.document(version("cxstream"))

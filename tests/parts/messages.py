@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import fastavro
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from cxstream.domain import vocabulary
 from cxstream.kafka.codec import DELIVERED_AT, Codec
 from cxstream.kafka.schemas import SchemaIds, Schemas
 
-FACTOR = int(os.environ.get("CXSTREAM_TEST_FUZZ_FACTOR", "1"))
-"""How many times the examples of `make test` are tried; `make fuzz` sets it."""
 SCHEMAS = Schemas.packaged()
 SKEW_MS = 300_000
 IDS = SchemaIds.from_text(SCHEMAS, "1=ticket/v1,2=dispatch/v1,3=parts/v1")
@@ -40,11 +36,6 @@ MESSAGES = [(event["topic"], event["case_id"].encode(), CODEC.encode(event)) for
 """Good ones: topic, key and value."""
 HUGE = (2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -1, -2, -(2**31), -(2**63))
 """Numbers that lie where a length or a count is read."""
-
-
-def tried(examples: int) -> settings:
-    """Return the settings of a property that is tried with so many examples in `make test`."""
-    return settings(max_examples=examples * FACTOR, deadline=None)
 
 
 def zigzag(number: int) -> bytes:

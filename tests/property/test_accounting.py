@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cxstream.domain import vocabulary
@@ -24,6 +24,7 @@ from cxstream.kafka.records import read_case
 from cxstream.vital_signs import TIER_A
 from parts.accounts import dispositions, unaccounted
 from parts.agent import POLICY, SCHEMAS, TRUSTED, Broker, CrashError, Life, Record, residue_key
+from parts.trials import tried
 
 TOO_OLD = "too_old_for_unknown_case"
 T0_MS = parse_instant("2026-03-02T08:00:00Z")
@@ -216,7 +217,7 @@ async def _live(broker: Broker, batches: Sequence[Batch], policy: Policy = POLIC
     return life, len(batches)
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(_histories, st.lists(st.integers(0, 12), max_size=3))
 def test_every_record_has_one_disposition(history: list[list[Sent]], crashes: list[int]) -> None:
     """Records read are applied, duplicates, conflicts, late, unknown or dead letters, exactly, in every process life.
@@ -237,7 +238,7 @@ def test_every_record_has_one_disposition(history: list[list[Sent]], crashes: li
     asyncio.run(run())
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(_histories, st.integers(0, 12))
 def test_a_replay_applies_nothing_again(history: list[list[Sent]], crash_after: int) -> None:
     """What was durable before a crash is a duplicate after it, whatever it was the first time (rule 1).

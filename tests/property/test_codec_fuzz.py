@@ -31,10 +31,10 @@ from parts.messages import (
     mutants,
     swollen,
     timestamps,
-    tried,
     write,
     zigzag,
 )
+from parts.trials import tried
 
 PARTS = next(message for message in MESSAGES if message[0] == "parts")
 """A good message to go with a schema of others, which are made of this topic's."""

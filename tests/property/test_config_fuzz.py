@@ -18,7 +18,7 @@ from cxstream.config.inventory import GROUPS, SETTINGS
 from cxstream.config.showing import as_written, to_toml
 from cxstream.engine.policies import fingerprint_of
 from cxstream.worker import engine_settings, logging_config, residue_key, topic_roles, topics_of
-from parts.messages import tried
+from parts.trials import tried
 
 NAMES = {setting.name: setting for setting in SETTINGS}
 DEFAULTS = {name: value for name, value in as_written(Settings()).items() if value is not None}

@@ -32,9 +32,9 @@ from parts.messages import (
     payloads,
     swollen,
     timestamps,
-    tried,
 )
 from parts.messages import write as message_of
+from parts.trials import tried
 
 CASE_IDS = sorted({event["case_id"] for event in EXAMPLES})
 NOW_MS = max(parse_instant(event["at"]) for event in EXAMPLES) + HOUR_MS

@@ -14,9 +14,10 @@ from cxstream.offline.explain import WIDTH, explain_case
 from cxstream.offline.judge import judge_facts
 from cxstream.vital_signs import CATALOGUE
 from oracle.histories import Event, interesting_clocks, random_history
+from parts.trials import seeds
 
 POLICY = Policy()
-SEEDS = range(30)
+SEEDS = seeds(30)
 CLOCKS = 2
 
 

@@ -17,7 +17,8 @@ from schemathesis import checks
 from cxstream.ingress import openapi
 from cxstream.ingress.intake import CONTENT_TYPES, JSON, NDJSON
 from parts.ingress import LIMITS, Ingress, an_event, serving
-from parts.messages import FACTOR, events, tried
+from parts.messages import events
+from parts.trials import tried
 
 TOKEN = "of-the-fuzzer"  # noqa: S105 - it opens nothing
 CHECKS = [
@@ -64,9 +65,7 @@ def ingress() -> Iterator[Ingress]:
 
 
 @schema.parametrize()
-@hypothesis.settings(
-    max_examples=4 * FACTOR, deadline=None, suppress_health_check=list(hypothesis.HealthCheck), database=None
-)
+@tried(4, suppress_health_check=list(hypothesis.HealthCheck), database=None)
 def test_no_request_is_answered_otherwise_than_documented(case: schemathesis.Case, ingress: Ingress) -> None:
     """Requests made of the document, right and wrong: never a 5xx, and every answer is a documented one."""
     headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cxstream.domain.instant import DAY_MS
@@ -13,6 +13,7 @@ from cxstream.intake.intake import Outgoing, Work
 from cxstream.intake.mapper import Raw
 from cxstream.intake.mapping import IntakeMap
 from parts.rows import MAP, SOURCES, STATE, T0_MS, intake, intake_map, raws, story, told
+from parts.trials import tried
 
 NOW_MS = T0_MS + DAY_MS
 Sent = tuple[str, bytes, bytes]
@@ -109,7 +110,7 @@ def test_a_kill_after_any_write_loses_nothing() -> None:
         assert not {key for key, value in dict(broker.state).items() if value and b"parked" in key}
 
 
-@settings(max_examples=80, deadline=None)
+@tried(80)
 @given(st.randoms(use_true_random=False), st.integers(1, 7), st.lists(st.integers(0, 25), max_size=4))
 def test_any_order_and_any_kills_give_the_same_events(random: object, batch: int, kills: list[int]) -> None:
     """Whatever order records of different topics come in and wherever processes are killed, the events are the same.

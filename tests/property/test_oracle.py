@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from cases import (
@@ -38,6 +38,7 @@ from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import TIER_A
 from oracle.evaluator import SIGNS, evaluate
 from oracle.histories import in_segments, interesting_clocks, random_history, segment_policies
+from parts.trials import seeds, tried
 
 POLICY = Policy()
 HISTORIES = int(os.environ.get("CXSTREAM_TEST_HISTORIES", "350"))
@@ -47,8 +48,8 @@ ENTANGLED = HISTORIES * 2 // 7
 
 
 def blocks_of(count: int) -> list[range]:
-    """Return seeds from 0 on, in blocks that a failure names."""
-    return [range(first, min(first + 25, count)) for first in range(0, count, 25)]
+    """Return seeds in blocks that a failure names."""
+    return [seeds(count)[first : first + 25] for first in range(0, len(seeds(count)), 25)]
 
 
 History = list[dict[str, Any]]
@@ -200,7 +201,7 @@ def policy_of(segments: list[tuple[dict[str, str], dict[str, Any]]]) -> Policy:
 def test_they_agree_on_segments(*, entangled: bool) -> None:
     """With constants per segment, and openings whose segment is corrected, both judge alike in any order (rule 3)."""
     moved: Counter[str] = Counter()
-    for seed in range(60):
+    for seed in seeds(60):
         events, dice = history_of(seed, entangled=entangled)
         segments = segment_policies(dice)
         events, policy = in_segments(events, dice), policy_of(segments)
@@ -217,7 +218,7 @@ def test_they_agree_on_segments(*, entangled: bool) -> None:
     assert set(TIER_A) <= moved.keys(), "no segment made a difference"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@tried(60, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False), st.integers(1, 12), st.booleans())
 def test_no_history_divides_them(dice: random.Random, size: int, entangled: bool) -> None:  # noqa: FBT001
     """No history is found that divides them; were there one, the smallest would be told (rules 3, 5, 9, 11 and 12)."""
@@ -228,7 +229,7 @@ def test_no_history_divides_them(dice: random.Random, size: int, entangled: bool
 @pytest.mark.parametrize("entangled", [False, True], ids=["plain", "entangled"])
 def test_order_and_duplicates_change_nothing(*, entangled: bool) -> None:
     """In any order of processing, with copies of the same or a later delivery, verdicts stay (rules 1 and 2)."""
-    for seed in range(40):
+    for seed in seeds(40):
         events, dice = history_of(seed, entangled=entangled)
         (now_ms,) = some_clocks(events, dice, 1)
         expected = said_by_oracle(events, now_ms)
@@ -245,7 +246,7 @@ def test_order_and_duplicates_change_nothing(*, entangled: bool) -> None:
 @pytest.mark.parametrize("entangled", [False, True], ids=["plain", "entangled"])
 def test_what_is_sealed_stays(*, entangled: bool) -> None:
     """Fed as delivered and judged on the way, what is sealed stays, and the end is the oracle's (rules 3 and 4)."""
-    for seed in range(60):
+    for seed in seeds(60):
         events, dice = history_of(seed, entangled=entangled)
         facts = admitted(events)
         casebook = Casebook(TIER_A, POLICY)
@@ -265,7 +266,7 @@ def test_what_is_sealed_stays(*, entangled: bool) -> None:
 @pytest.mark.parametrize("entangled", [False, True], ids=["plain", "entangled"])
 def test_the_clock_alone_changes_nothing_before_the_deadline(*, entangled: bool) -> None:
     """Between a judgement and the deadline of the record no verdict changes by the clock alone (rules 4 and 6)."""
-    for seed in range(80):
+    for seed in seeds(80):
         events, dice = history_of(seed, entangled=entangled)
         (now_ms,) = some_clocks(events, dice, 1)
         casebook = booked(admitted(events), now_ms)

@@ -27,10 +27,11 @@ from cxstream.kafka.records import (
 from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import TIER_A
 from oracle.histories import Event, in_segments, interesting_clocks, random_history, segment_policies
+from parts.trials import seeds
 
 POLICY = Policy()
 CROWDED = msgspec.structs.replace(POLICY, crowded_asset_cases=3)
-SEEDS = range(40)
+SEEDS = seeds(40)
 
 
 def history(seed: int, *, erasures: bool = False) -> list[Delivered]:

@@ -16,9 +16,10 @@ from cxstream.vital_signs import TIER_A
 from oracle.histories import interesting_clocks, random_history, segment_policies
 from parts.agent import Broker, Life
 from parts.lives import KEEPS_ALL, cases_of, lived, meaning, sent, verdicts_of
+from parts.trials import seeds
 
 FIRST = KEEPS_ALL
-SEEDS = range(24)
+SEEDS = seeds(24)
 
 
 def another(dice: random.Random) -> Policy:

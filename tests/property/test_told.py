@@ -8,7 +8,7 @@ from itertools import product
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cxstream.domain import vocabulary
@@ -22,9 +22,10 @@ from cxstream.engine.casebook import Casebook
 from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import CATALOGUE
 from oracle.histories import random_history
+from parts.trials import seeds, tried
 
 POLICY = Policy()
-SEEDS = range(25)
+SEEDS = seeds(25)
 WRITTEN = "Alex Example, phone 555 0100"
 
 
@@ -185,7 +186,7 @@ _BEGINNINGS = (
 )
 
 
-@settings(max_examples=200)
+@tried(200)
 @example(_BEGINNINGS[1], [[(None, Fact("b", "ticket", "arrived", 0, 0))]])
 @given(st.sampled_from(_BEGINNINGS), st.lists(_COMING, max_size=4))
 def test_nothing_that_is_new_goes_untold(case: Case, batches: list[list[tuple[str | None, Fact]]]) -> None:

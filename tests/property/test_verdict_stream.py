@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cxstream.domain.cases import Case, Segment
@@ -22,6 +22,7 @@ from cxstream.kafka.verdict_stream import encode, id_of, key_of
 from cxstream.offline.events_file import read_event
 from cxstream.vital_signs import CATALOGUE, TIER_A
 from oracle.histories import random_history
+from parts.trials import tried
 from parts.verdicts import Consumer, encode_plain
 
 POLICY = Policy(facts_per_case=12)
@@ -91,7 +92,7 @@ _ANNOUNCEMENTS = st.builds(
 )
 
 
-@settings(max_examples=50)
+@tried(50)
 @given(_ANNOUNCEMENTS, _TEXTS)
 def test_a_message_is_what_fastavro_writes_by_the_schema(one: Announcement, policy: str) -> None:
     """Whatever is announced, its bytes are those of a library that goes by the names of the fields."""
@@ -120,7 +121,7 @@ def test_a_message_is_what_fastavro_writes_by_the_schema(one: Announcement, poli
     assert encode(one, policy) == encode_plain(message)
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(st.integers(0, 2**32))
 def test_the_stream_has_no_gap_and_ends_where_the_records_do(seed: int) -> None:
     """Any order, copies, any batches and clock readings, ends at any point: no gap, one content an id, true at last."""

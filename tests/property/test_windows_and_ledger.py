@@ -25,6 +25,7 @@ from cxstream.engine.ledger import TOTAL, Lasting, Ledger, Level, Row, Windows
 from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import TIER_A
 from oracle.histories import interesting_clocks, random_history
+from parts.trials import seeds
 
 POLICY = Policy()
 WINDOWS = Windows(
@@ -38,7 +39,7 @@ WINDOWS = Windows(
     live_levels=("job", "priority", "both"),
     time_windows=("30d", "400d"),
 )
-SEEDS = range(30)
+SEEDS = seeds(30)
 
 _LENGTHS = (3, 1, 7)
 _adds = st.tuples(st.sampled_from("abc"), st.integers(-2, 30 * BUCKET_MS), st.sampled_from([1, 1, 2, -1]))
@@ -178,7 +179,7 @@ def test_revisions_leave_what_the_last_records_say(seed: int) -> None:
     assert (figures(ledger), ledger.units) == ({}, 0)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds(10))
 def test_when_it_is_read_does_not_matter(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Read at any time by anybody, the ledger is the one rebuilt from the records of then (rule 2).
 
@@ -223,7 +224,7 @@ LOOKS: tuple[Callable[[Ledger], Any], ...] = (
 """Who reads a ledger, each for what it is there for."""
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds(10))
 def test_any_split_over_partitions_sums_to_one_ledger(seed: int) -> None:
     """However cases are spread over partitions, the sum of their ledgers is the ledger of all (rule 2)."""
     casebook = Casebook(TIER_A, POLICY)
@@ -261,7 +262,7 @@ def test_a_unit_is_never_in_two_outcomes(seed: int) -> None:
             assert standing == Counter(sign for sign, age in ages if 0 <= age < 400 * DAY_MS // BUCKET_MS)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds(10))
 def test_segments_add_up_to_the_whole(seed: int) -> None:
     """Over the segments of a level the decided units of a window are those of the whole job, in one standing each."""
     *_, (now_ms, records) = revisions(seed)
@@ -273,7 +274,7 @@ def test_segments_add_up_to_the_whole(seed: int) -> None:
     assert by_level["job"] == by_level["priority"]
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds(10))
 def test_the_ledger_forgets(seed: int) -> None:
     """Beyond the longest window no figure and no memory of a case is left, though its record is (rule 2)."""
     *_, (now_ms, records) = revisions(seed)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from parts.trials import seeds
 from simulation.faults import FAULTS
 from simulation.planted import BUGS
 from simulation.run import simulate
 
-BLOCKS = [range(first, first + 20) for first in range(0, 200, 20)]
+BLOCKS = [seeds(200)[first : first + 20] for first in range(0, len(seeds(200)), 20)]
 """Seeds, in blocks that a failure names."""
 ENOUGH_SEEDS = 40
 """Within so many runs every planted bug must be found."""
