@@ -430,6 +430,7 @@ class SimEngine:
             try:
                 await self._travel(asking=False)
                 assignment = await self._coordinator.join(self.member)
+                await self._conditions.heard.wait()
                 asked = asyncio.get_running_loop().time()
                 await self._travel(asking=False)
                 self._coordinator.sync(self.member, assignment.generation)
