@@ -68,7 +68,7 @@ def test_what_is_due_is_a_miss_just_after_and_no_miss_of_the_clock_comes_unannou
                     announced += 1
                     before, after = (said_at(facts, now_ms, at_ms)[unit] for at_ms in (due_ms, due_ms + 1))
                     assert (before.verdict, after.verdict) == ("pending", "miss"), (seed, now_ms, unit, before, after)
-                    assert after.reason in BY_CLOCK
+                    assert after.reason in BY_CLOCK | {"late"}  # what is told ahead of its time may come late
             for unit, one in said_at(facts, now_ms, now_ms + 60 * DAY_MS).items():
                 if one.reason in BY_CLOCK and said[unit].verdict == "pending" and unit not in due:
                     named = (fact for _, fact in facts if fact.fields.get("visit_id") == unit[2])
