@@ -159,7 +159,7 @@ def test_a_crowded_board_is_bounded_in_any_order(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_full_board_holds_the_same_in_any_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds the first facts in order of delivery, many at the same instant, whatever was taken in first (rule 2)."""
-    monkeypatch.setattr(boards, "LARGEST_BOARD", 2_000)
+    monkeypatch.setattr(boards, "LARGEST_BOARD_BYTES", 1_000)
     dice = random.Random(seed)
     said = [
         Delivered(

@@ -28,7 +28,7 @@ from cases import (
 )
 from cxstream.domain.cases import Case
 from cxstream.engine.assess import Clock
-from cxstream.engine.boards import LARGEST_BOARD, Board, for_boards
+from cxstream.engine.boards import LARGEST_BOARD_BYTES, Board, for_boards
 from cxstream.kafka.records import write
 
 EVERYTHING = [
@@ -225,8 +225,8 @@ def test_what_cases_of_an_asset_tell_each_other_is_bounded() -> None:
     casebook = booked([*FIXED, *events])
     board = casebook.boards["A1"]
     assert board.crowded_since_ms is not None
-    assert len(write(board)) < 2 * LARGEST_BOARD
-    assert all(len(write(case)) < 4 * LARGEST_BOARD for case in casebook.cases.values())
+    assert len(write(board)) < 2 * LARGEST_BOARD_BYTES
+    assert all(len(write(case)) < 4 * LARGEST_BOARD_BYTES for case in casebook.cases.values())
     assert told([*FIXED, *events], "2d", "stayed_fixed") == "excluded crowded_asset"
     assert told([*FIXED, *wordy("C3", 400)], "2d", "stayed_fixed") == "miss repeat_case"
 

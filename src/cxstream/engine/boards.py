@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -18,11 +19,11 @@ Postings = dict[tuple[str, str, str], Fact]
 """Facts on their way: (asset or case they go to, case they belong to, event id) -> fact."""
 
 
-LARGEST_BOARD = 512 * 1024
-"""Characters of all facts of a board: some five thousand usual ones. What every case of the asset would be told, and
+LARGEST_BOARD_BYTES = 512 * 1024
+"""Of all facts of a board as they are written: some five thousand. What every case of the asset would be told, and
 compared with, must fit its own record too."""
-_FEW_FACTS = 12
-"""So many facts fit, whatever they are."""
+_FEW_FACTS = 8
+"""So many fit, whatever they say."""
 
 
 class Board(msgspec.Struct, array_like=True, gc=False):
@@ -265,31 +266,26 @@ def _fitting(facts: dict[str, list[Fact]]) -> tuple[dict[str, list[Fact]], int |
 
     The first in order of delivery: whatever else comes, those that did not fit never will.
     """
-    if sum(map(len, facts.values())) <= _FEW_FACTS:
+    told = [(origin, fact) for origin, its_facts in facts.items() for fact in its_facts]
+    if len(told) <= _FEW_FACTS or _bytes_of(told) <= LARGEST_BOARD_BYTES:
         return facts, None
-    left = LARGEST_BOARD
-    for last, origin in sorted(
-        ((fact, origin) for origin, its_facts in facts.items() for fact in its_facts),
-        key=lambda entry: (delivery_order(entry[0]), entry[1]),
-    ):
-        left -= len(origin) + _characters(last)
-        if left < 0:
-            until = delivery_order(last), origin
-            kept = {
-                of: [fact for fact in its_facts if (delivery_order(fact), of) <= until]
-                for of, its_facts in facts.items()
-            }
-            return {of: its_facts for of, its_facts in kept.items() if its_facts}, last.delivered_ms
-    return facts, None
+    told.sort(key=_order_on_board)
+    sizes = accumulate(_bytes_of([one]) for one in told)
+    full = next(number for number, size in enumerate(sizes) if size > LARGEST_BOARD_BYTES)
+    kept: dict[str, list[Fact]] = {}
+    for origin, fact in told[: full + 1]:
+        kept.setdefault(origin, []).append(fact)
+    return kept, told[full][1].delivered_ms
 
 
-def _characters(fact: Fact) -> int:
-    """Return how many characters a fact has, counting numbers and names as some."""
-    values: list[object] = [*fact.fields.values()]
-    changes = fact.fields.get("set")
-    if isinstance(changes, dict):
-        values += changes.values()
-    return 64 + len(fact.event_id) + len(fact.type) + sum(len(value) for value in values if isinstance(value, str))
+def _bytes_of(told: Sequence[tuple[str, Fact]]) -> int:
+    """Return how many bytes these take, one by one: the head of a list is as long as that of as many bytes."""
+    return len(msgspec.msgpack.encode(told)) - len(msgspec.msgpack.encode([None] * len(told))) + len(told)
+
+
+def _order_on_board(told: tuple[str, Fact]) -> tuple[tuple[int, str], str]:
+    origin, fact = told
+    return delivery_order(fact), origin
 
 
 def _crowded_since_ms(facts: Mapping[str, list[Fact]], policy: Policy) -> int | None:
