@@ -127,7 +127,7 @@ def test_order_decides_nothing_where_copies_differ_in_words(seed: int) -> None:
 
 
 def test_the_histories_have_something_to_tell() -> None:
-    """Cases know of each other in most of them, and copies differ in words alone as well as in more."""
+    """Cases know of each other in many of them, and copies differ in words alone as well as in more."""
     assert sum(bool(told_of(learnt(written(seed)))) for seed in SEEDS) > len(SEEDS) / 4
 
 
