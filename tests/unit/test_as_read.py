@@ -11,12 +11,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
 from cxstream.kafka import as_read, engine
+from parts.record_batches import Written, batch_of
 
 TOPIC = TP("t", 0)
 FIELDS = ("key", "value", "timestamp", "timestamp_type", "offset")
@@ -24,24 +24,9 @@ FIELDS = ("key", "value", "timestamp", "timestamp_type", "offset")
 
 def batches(count: int, compression: int = 0) -> bytes:
     """Return batches of ten records, one after another; the last has neither key, value nor headers."""
-    data = b""
-    for first in range(0, count * 10, 10):
-        builder = DefaultRecordBatchBuilder(
-            magic=2,
-            compression_type=compression,
-            is_transactional=0,
-            producer_id=-1,
-            producer_epoch=-1,
-            base_sequence=0,
-            batch_size=100_000,
-        )
-        for number in range(9):
-            builder.append(
-                number, timestamp=7 + number, key=b"k%d" % number, value=b"v" * number, headers=[("h", b"x")]
-            )
-        builder.append(9, timestamp=99, key=None, value=None, headers=[])
-        data += first.to_bytes(8, "big") + bytes(builder.build())[8:]
-    return data
+    records = [Written(b"k%d" % number, b"v" * number, 7 + number, (("h", b"x"),)) for number in range(9)]
+    records.append(Written(None, None, 99))
+    return b"".join(batch_of(records, first, compression) for first in range(0, count * 10, 10))
 
 
 def fetched(data: bytes, *, as_they_are: bool, start: int = 0) -> Any:  # noqa: ANN401  # aiokafka's types

@@ -7,13 +7,13 @@ import struct
 import pytest
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from faust.types import TP
 
 from cxstream.kafka import engine
 from cxstream.kafka.tolerant_records import TolerantRecords
+from parts.record_batches import Written, batch_of
 
 CRC_AT, CRC_FROM = 17, 21
 NAMES = ("source", "zzzz", "other")
@@ -21,22 +21,10 @@ NAMES = ("source", "zzzz", "other")
 
 def batch(base_offset: int, *, damaged: bool = False) -> bytes:
     """Return a batch of two records with headers, as brokers send it; a damaged one names a header in no UTF-8."""
-    builder = DefaultRecordBatchBuilder(
-        magic=2,
-        compression_type=0,
-        is_transactional=0,
-        producer_id=-1,
-        producer_epoch=-1,
-        base_sequence=0,
-        batch_size=10_000,
-    )
-    for offset in range(2):
-        headers = [(name, b"%d" % offset) for name in NAMES]
-        builder.append(offset, timestamp=7, key=b"k%d" % offset, value=b"v", headers=headers)
-    data = bytearray(builder.build())
+    records = (Written(b"k%d" % n, b"v", headers=tuple((name, b"%d" % n) for name in NAMES)) for n in range(2))
+    data = bytearray(batch_of(records, base_offset))
     if damaged:
-        data = bytearray(bytes(data).replace(b"zzzz", b"z\xff\xfez", 1))
-    struct.pack_into(">q", data, 0, base_offset)
+        data = data.replace(b"zzzz", b"z\xff\xfez", 1)
     struct.pack_into(">I", data, CRC_AT, calc_crc32c(memoryview(data)[CRC_FROM:]))
     return bytes(data)
 
