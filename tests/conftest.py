@@ -27,8 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     hypothesis.settings.register_profile("cxstream", deadline=None, max_examples=100 * FACTOR)
     hypothesis.settings.load_profile("cxstream")
-    new = hypothesis.settings(derandomize=False, database=None)
-    hypothesis.settings.register_profile("new", parent=new, deadline=None, max_examples=100 * FACTOR)
+    usual = hypothesis.settings.get_profile("cxstream")
+    hypothesis.settings.register_profile("new", parent=usual, derandomize=False, database=None)
     for name, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
 

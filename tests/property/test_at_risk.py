@@ -17,7 +17,7 @@ from cxstream.engine.casebook import Casebook
 from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import CATALOGUE
 from oracle.histories import interesting_clocks, random_history
-from parts.trials import seeds
+from parts.trials import blocks, often
 
 POLICY = Policy()
 BY_CLOCK = {"no_answer", "not_kept", "silence", "no_show"}
@@ -45,7 +45,7 @@ def facts_of(events: Sequence[dict[str, Any]]) -> list[Delivered]:
     return facts
 
 
-@pytest.mark.parametrize("seeds", [seeds(80)[first::4] for first in range(4)], ids=str)
+@pytest.mark.parametrize("seeds", blocks(80, 20), ids=str)
 def test_what_is_due_is_a_miss_just_after_and_no_miss_of_the_clock_comes_unannounced(seeds: range) -> None:
     """A unit is pending at the instant it is due and a miss one later, unless something happens (rules 6, 26).
 
@@ -68,9 +68,10 @@ def test_what_is_due_is_a_miss_just_after_and_no_miss_of_the_clock_comes_unannou
                     announced += 1
                     before, after = (said_at(facts, now_ms, at_ms)[unit] for at_ms in (due_ms, due_ms + 1))
                     assert (before.verdict, after.verdict) == ("pending", "miss"), (seed, now_ms, unit, before, after)
-                    assert after.reason in BY_CLOCK | {"late"}  # what is told ahead of its time may come late
+                    told_ahead = any(fact.delivered_ms <= now_ms and fact.at_ms > due_ms for _, fact in facts)
+                    assert after.reason in BY_CLOCK or (told_ahead and after.reason == "late"), (seed, now_ms, unit)
             for unit, one in said_at(facts, now_ms, now_ms + 60 * DAY_MS).items():
                 if one.reason in BY_CLOCK and said[unit].verdict == "pending" and unit not in due:
                     named = (fact for _, fact in facts if fact.fields.get("visit_id") == unit[2])
                     assert any(fact.type == "en_route" for fact in named), (seed, now_ms, unit, said[unit], one)
-    assert announced > 5
+    assert announced >= often(21)

@@ -22,7 +22,7 @@ from cxstream.engine.casebook import Casebook
 from cxstream.offline.events_file import Delivered, read_event
 from cxstream.vital_signs import CATALOGUE
 from oracle.histories import random_history
-from parts.trials import seeds, tried
+from parts.trials import often, seeds, tried
 
 POLICY = Policy()
 SEEDS = seeds(25)
@@ -127,8 +127,8 @@ def test_order_decides_nothing_where_copies_differ_in_words(seed: int) -> None:
 
 
 def test_the_histories_have_something_to_tell() -> None:
-    """Cases know of each other in many of them, and copies differ in words alone as well as in more."""
-    assert sum(bool(told_of(learnt(written(seed)))) for seed in SEEDS) > len(SEEDS) / 4
+    """Cases know of each other in most of them, and copies differ in words alone as well as in more."""
+    assert sum(bool(told_of(learnt(written(seed)))) for seed in SEEDS) >= often(len(SEEDS) // 2 + 1)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

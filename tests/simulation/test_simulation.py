@@ -12,13 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from parts.trials import seeds
+from parts.trials import blocks
 from simulation.faults import FAULTS
 from simulation.planted import BUGS
 from simulation.run import simulate
 
-BLOCKS = [seeds(200)[first : first + 20] for first in range(0, len(seeds(200)), 20)]
-"""Seeds, in blocks that a failure names."""
 ENOUGH_SEEDS = 40
 """Within so many runs every planted bug must be found."""
 RARELY_MET = {
@@ -56,7 +54,7 @@ def pool() -> Iterator[ProcessPoolExecutor]:
         yield processes
 
 
-@pytest.mark.parametrize("seeds", BLOCKS, ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+@pytest.mark.parametrize("seeds", blocks(200, 20), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
 def test_no_fault_makes_a_figure_wrong(pool: ProcessPoolExecutor, seeds: range) -> None:
     """Whatever goes wrong, what scrapes say is the oracle's, on the way and at the end (docs/reliability.md)."""
     for seed, findings, compared in pool.map(_findings, seeds):
