@@ -13,7 +13,7 @@ from cxstream.domain.evidence import Evidence, OtherCase
 from cxstream.domain.facts import Fact
 from cxstream.domain.instant import NEVER_MS
 from cxstream.domain.policy import Policy
-from cxstream.domain.units import Seal, Unit
+from cxstream.domain.units import Unit
 from cxstream.domain.vocabulary import EVENT_TYPES, TIME_FIELDS
 
 
@@ -72,23 +72,23 @@ def fold(stack: FactStack, unit: Unit, unit_id: str, policy: Policy) -> Folded:
     """
     delivered_ms, moves_seal = stack.delivered_ms, stack.moves_seal
     count = sealed_by = bisect_right(delivered_ms, stack.earliest_ms + policy.soonest_seal_ms) or 1
-    evidence, its_policy, seal_ms = _sealed(stack, count, unit.seal, unit_id, policy)
+    evidence, its_policy, seal_ms = _sealed(stack, count, unit, unit_id, policy)
     while count < len(delivered_ms) and delivered_ms[count] <= seal_ms:
         count += 1
         if unit.learned_moves_seal or moves_seal[count - 1]:
             sealed_by = count
-            evidence, its_policy, seal_ms = _sealed(stack, count, unit.seal, unit_id, policy)
+            evidence, its_policy, seal_ms = _sealed(stack, count, unit, unit_id, policy)
     if sealed_by < count:
-        evidence, its_policy, seal_ms = _sealed(stack, count, unit.seal, unit_id, policy)
+        evidence, its_policy, seal_ms = _sealed(stack, count, unit, unit_id, policy)
     last_counted_ms = delivered_ms[count - 1]
     return Folded(evidence, seal_ms, last_counted_ms, count, its_policy, max(seal_ms + 1, last_counted_ms))
 
 
-def _sealed(stack: FactStack, count: int, seal: Seal, unit_id: str, policy: Policy) -> tuple[Evidence, Policy, int]:
+def _sealed(stack: FactStack, count: int, unit: Unit, unit_id: str, policy: Policy) -> tuple[Evidence, Policy, int]:
     """Return the evidence of the first `count` facts, the policy of its segment, and the seal these give a unit."""
     evidence = stack.evidence(count)
     its_policy = policy.of(evidence.opened)
-    return evidence, its_policy, seal(evidence, unit_id, its_policy)
+    return evidence, its_policy, unit.seal(evidence, unit_id, its_policy)
 
 
 class OwnFacts:
