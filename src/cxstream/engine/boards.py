@@ -48,8 +48,7 @@ class Board(msgspec.Struct, array_like=True, gc=False):
         if kept is known:
             return self
         facts, full_since_ms = _fitting({**self.facts, origin: kept})
-        known_ms = (self.crowded_since_ms, _crowded_since_ms(facts, policy), full_since_ms)
-        crowded_since_ms = min((since_ms for since_ms in known_ms if since_ms is not None), default=None)
+        crowded_since_ms = _earliest(self.crowded_since_ms, _crowded_since_ms(facts, policy), full_since_ms)
         if crowded_since_ms is not None:
             facts = _delivered_until(facts, crowded_since_ms)
         new = Board(self.asset_id, facts, crowded_since_ms)
@@ -61,10 +60,10 @@ class Board(msgspec.Struct, array_like=True, gc=False):
         for origin, facts in other.facts.items():
             for fact in facts:
                 united = united.advance(origin, fact, policy)
-        since_ms = NEVER_MS if other.crowded_since_ms is None else other.crowded_since_ms
-        if since_ms < (NEVER_MS if united.crowded_since_ms is None else united.crowded_since_ms):
-            return Board(self.asset_id, _delivered_until(united.facts, since_ms), since_ms)
-        return united
+        since_ms = _earliest(united.crowded_since_ms, other.crowded_since_ms)
+        if since_ms is None or since_ms == united.crowded_since_ms:
+            return united
+        return Board(self.asset_id, _delivered_until(united.facts, since_ms), since_ms)
 
     def since(self, before_ms: int) -> Board | None:
         """Return the board without the cases of which it heard nothing since an instant; None if nothing is left.
@@ -252,6 +251,10 @@ def _absorbing(relayed: Mapping[str, list[Fact]]) -> dict[str, list[Fact]]:
     if not relayed:
         return {}
     return {origin: facts for origin, facts in relayed.items() if any(fact.type == "merged" for fact in facts)}
+
+
+def _earliest(*instants_ms: int | None) -> int | None:
+    return min((instant_ms for instant_ms in instants_ms if instant_ms is not None), default=None)
 
 
 def _delivered_until(facts: Mapping[str, list[Fact]], until_ms: int) -> dict[str, list[Fact]]:
