@@ -30,13 +30,23 @@ def parse_instant(text: str) -> int:
 
     Raises NaiveTimeError if it has no offset, ValueError if it is not a timestamp between 1970 and LATEST_MS.
     """
-    moment = datetime.fromisoformat(text.upper())  # RFC 3339 allows t and z
+    moment = parse_moment(text)
     if moment.tzinfo is None:
         raise NaiveTimeError(text)
-    instant_ms = (moment - _EPOCH) // _MILLISECOND
+    instant_ms = milliseconds(moment)
     if not 0 <= instant_ms <= LATEST_MS:
         raise ValueError(f"not between 1970 and 9999 in UTC: {text}")
     return instant_ms
+
+
+def parse_moment(text: str) -> datetime:
+    """Read RFC 3339 text with an offset or without, also with a small t and z; raises ValueError if it is none."""
+    return datetime.fromisoformat(text.upper())
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return milliseconds since the epoch (finer digits are cut); a moment without an offset raises TypeError."""
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def format_instant(instant_ms: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from cxstream.domain import instant
@@ -164,9 +164,6 @@ def plain(found: object) -> str | None:
 
 # --- times
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-
 
 def instant_of(found: object, path: str, times: Times, reading: Reading) -> int:
     """Return the instant a time names, in milliseconds since the epoch. Raises NotMappedError."""
@@ -180,13 +177,13 @@ def instant_of(found: object, path: str, times: Times, reading: Reading) -> int:
         instant_ms = int(float(text) * (1 if form == EPOCH_MS else instant.SECOND_MS))
         return _dated(instant_ms, path)
     try:
-        shown = datetime.fromisoformat(text.upper()) if form == ISO else datetime.strptime(text, form)  # noqa: DTZ007
+        shown = instant.parse_moment(text) if form == ISO else datetime.strptime(text, form)  # noqa: DTZ007
     except ValueError:
         expected = "RFC 3339" if form == ISO else f"a time like {form}"
         raise NotMappedError("bad_time", path, expected, "mend the format of this time in the map") from None
     if shown.tzinfo is None:
         return _dated(_local(shown, path, times, reading), path)
-    return _dated((shown - _EPOCH) // _MILLISECOND, path)
+    return _dated(instant.milliseconds(shown), path)
 
 
 def _dated(instant_ms: int, path: str) -> int:
@@ -210,18 +207,18 @@ def _local(shown: datetime, path: str, times: Times, reading: Reading) -> int:
     first, second = (shown.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     before, after = first.utcoffset(), second.utcoffset()
     if before == after or before is None or after is None:
-        return (first - _EPOCH) // _MILLISECOND
+        return instant.milliseconds(first)
     if before < after:
         if times.gap != "shift":
             mend = 'the clocks went forward over it; gap = "shift" in the map moves such times by what was left out'
             raise NotMappedError("bad_time", path, f"a time that clocks in {zone.key} have shown", mend)
         reading.notes.append("gap_shifted")
-        return (first - _EPOCH) // _MILLISECOND
+        return instant.milliseconds(first)
     if times.overlap == "refuse":
         mend = 'the clocks went back over it; overlap = "first" or "second" in the map chooses'
         raise NotMappedError("bad_time", path, f"a time that clocks in {zone.key} have shown once", mend)
     if times.overlap == "second":
         reading.notes.append("overlap_second")
-        return (second - _EPOCH) // _MILLISECOND
+        return instant.milliseconds(second)
     reading.notes.append("overlap_first")
-    return (first - _EPOCH) // _MILLISECOND
+    return instant.milliseconds(first)
