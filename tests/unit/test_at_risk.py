@@ -69,11 +69,7 @@ def allocated(at: str, qty: int = 1) -> Event:
         ([*VISIT, SET_OUT], "on_time_arrival", "19h", None),
         ([*VISIT, arrived("21h")], "on_time_arrival", "21h", None),
         (
-            [
-                *VISIT,
-                SET_OUT,
-                rescheduled("19h30m", "40h", "42h", by="customer"),
-            ],
+            [*VISIT, SET_OUT, rescheduled("19h30m", "40h", "42h", by="customer")],
             "on_time_arrival",
             "41h",
             "42h15m",
